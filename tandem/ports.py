@@ -1,7 +1,7 @@
 """The seams of Tandem: small protocols that rooms depend on, and the values that cross them.
 
-Every port has adapters elsewhere (``tandem/storage``, ``tandem/events``, ``tandem/models``, ``router``, ``tools``, ``gateway/queue.py``) and a conformance
-suite in ``tandem/testing``. This module knows no adapter. All times are UTC; leases use the database's clock.
+Every port has adapters elsewhere (``tandem/storage``, ``tandem/events``, ``tandem/models``, ``router``, ``tools``, ``gateway/queue.py``) and a
+conformance suite in ``tandem/testing``. This module knows no adapter. All times are UTC; leases use the database's clock.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence

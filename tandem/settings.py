@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -221,6 +221,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Constructing reads nothing by itself: ``load`` is the one place that looks at the environment and the file."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
     @classmethod
@@ -301,7 +303,9 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(low)
     for key, value in high.items():
         below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            value = _merge(cast("Mapping[str, Any]", below), cast("Mapping[str, Any]", value))
+        merged[key] = value
     return merged
 
 
@@ -311,7 +315,7 @@ def _explain(error: ValidationError, overrides: Mapping[str, Any], origin: str) 
         path = [str(part) for part in fault["loc"]]
         section: Any = overrides
         for part in path:
-            section = section.get(part) if isinstance(section, Mapping) else None
+            section = cast("Mapping[str, Any]", section).get(part) if isinstance(section, Mapping) else None
         where = f"environment variable {ENV_PREFIX}{'_'.join(path).upper()}" if section is not None else f"{'.'.join(path) or 'settings'} in {origin}"
         lines.append(f"{where}: {fault['msg']}")
     return "; ".join(lines)

@@ -41,7 +41,7 @@ class Frame:
 
 @dataclass(slots=True)
 class Parser:
-    """Turns bytes, cut anywhere, into frames, per the WHATWG rules (comments dropped, ``\\n``, ``\\r\\n`` or ``\\r`` ends a line)."""
+    """Turns bytes, cut anywhere, into frames, per the WHATWG rules: comments are dropped; LF, CRLF or CR ends a line."""
 
     _pending: bytes = b""
     _data: list[str] = field(default_factory=list[str])

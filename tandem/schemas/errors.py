@@ -9,7 +9,8 @@ class ErrorDetail(Wire):
     message: str
     """What, with the offending value, and the remedy."""
     type: str
-    """Coarse class: ``invalid_request_error``, ``authentication_error``, ``not_found_error``, ``rate_limit_error``, ``server_error``, ``model_error``."""
+    """Coarse class: ``invalid_request_error``, ``authentication_error``, ``not_found_error``, ``rate_limit_error``, ``model_error`` or
+    ``server_error``."""
     code: str
     """Stable code of ``tandem/errors.py``."""
     param: str | None = None
