@@ -30,6 +30,7 @@
     |   +-- StorageUnavailable         storage_unavailable
     |   +-- StorageNotMigrated         storage_not_migrated
     |   +-- ProcessFailed              process_failed
+    |   +-- GatewayUnreachable         gateway_unreachable
     +-- JobInterrupted                 the job's own course (not a fault)
     |   +-- LeaseLost                  lease_lost
     |   +-- JobCancelled               job_cancelled
@@ -227,6 +228,13 @@ class ProcessFailed(OperatorError):
     """A supervised process does not start or keeps dying."""
 
     code = "process_failed"
+
+
+class GatewayUnreachable(OperatorError):
+    """Nothing answers at the gateway's address, it went silent, or what answers is not a gateway."""
+
+    code = "gateway_unreachable"
+    retryable = True
 
 
 class JobInterrupted(TandemError):

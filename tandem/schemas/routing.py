@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from tandem.schemas.base import Wire
+from tandem.schemas.text import CleanText
 
 Lane = Literal["fast", "slow"]
 LaneChoice = Literal["auto", "fast", "slow"]
@@ -42,3 +43,14 @@ class Decision(Wire):
     language: Literal["en", "zh", "other"] = "other"
     latency_us: float = Field(default=0.0, ge=0.0)
     """CPU time of the decision in microseconds."""
+
+
+class DecideRequest(Wire):
+    """Body of ``POST /v1/router/decide``: a dry run, answered with a ``Decision``; nothing is started."""
+
+    text: CleanText = Field(min_length=1)
+    """The newest human message."""
+    history: list[CleanText] = Field(default_factory=list[str], max_length=100)
+    """Earlier human messages, oldest first."""
+    lane: LaneChoice = "auto"
+    effort: Effort | None = None
