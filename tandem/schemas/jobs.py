@@ -4,12 +4,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, StringConstraints
+from pydantic import Field, JsonValue, StringConstraints
 
 from tandem.schemas.base import JsonObject, Wire
 from tandem.schemas.chat import ChatMessage
 from tandem.schemas.routing import Effort
-from tandem.schemas.text import CleanText, check_text
+from tandem.schemas.text import CleanText, TextCheck
 
 RUN_JOB_TASK: Final = "tandem.run_job"
 """Celery task that runs one job; its only argument is the job id. A hint, never the truth."""
@@ -44,8 +44,8 @@ VerificationLevel = Literal["V4", "V3", "V2", "V1", "V0"]
 """Trust in the check that accepted the answer: V4 tests or an exact solver, V3 an executed program agrees or a schema holds,
 V2 agreement of different strategies, V1 agreement within one strategy, V0 nothing but the model's word."""
 
-MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(check_text)]
-MetadataValue = Annotated[str, StringConstraints(max_length=512), AfterValidator(check_text)]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64), TextCheck]
+MetadataValue = Annotated[str, StringConstraints(max_length=512), TextCheck]
 
 
 class AnswerContract(Wire):

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import BeforeValidator
 
 
 def check_text(text: str) -> str:
@@ -20,4 +20,10 @@ def check_text(text: str) -> str:
     return text
 
 
-CleanText = Annotated[str, AfterValidator(check_text)]
+def _check_if_text(value: object) -> object:
+    return check_text(value) if isinstance(value, str) else value
+
+
+TextCheck = BeforeValidator(_check_if_text)
+"""Runs before pydantic's own check, whose message for malformed Unicode names no offset."""
+CleanText = Annotated[str, TextCheck]
