@@ -44,26 +44,3 @@ class KeyPage(Wire):
 
     object: Literal["list"] = "list"
     data: list[ApiKey]
-
-
-KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(check_text)]
-
-
-class KeyCreate(Wire):
-    """Body of ``POST /v1/keys``; the key belongs to the caller's tenant."""
-
-    name: KeyName
-    scopes: list[Scope] = Field(default_factory=lambda: list(DEFAULT_SCOPES), min_length=1, max_length=4)
-
-
-class CreatedKey(ApiKey):
-    """Answer of ``POST /v1/keys``: the only time the token is shown."""
-
-    token: str
-
-
-class KeyPage(Wire):
-    """Every key of the caller's tenant, revoked ones included."""
-
-    object: Literal["list"] = "list"
-    data: list[ApiKey]

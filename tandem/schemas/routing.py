@@ -54,14 +54,3 @@ class DecideRequest(Wire):
     """Earlier human messages, oldest first."""
     lane: LaneChoice = "auto"
     effort: Effort | None = None
-
-
-class DecideRequest(Wire):
-    """Body of ``POST /v1/router/decide``: what would be decided, without doing or logging it."""
-
-    input: CleanText | list[ChatMessage]
-    """A message, or a conversation whose last message is the one to route."""
-    lane: LaneChoice = "auto"
-    effort: Effort | None = None
-    previous_lane: Lane | None = None
-    """Which mind answered last in the conversation."""
