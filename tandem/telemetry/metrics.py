@@ -1,0 +1,76 @@
+"""Every Prometheus metric of Tandem, in one place. Label values come from closed sets: never ids, texts, URLs or model-made names."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+TTFT_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0)
+DURATION_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """The metric objects of one process and the registry that exposes them."""
+
+    registry: CollectorRegistry
+    requests: Counter
+    """Finished requests by ``door`` (chat, jobs, threads, models, keys, decide, health), ``lane`` (fast, slow, none) and HTTP ``status``."""
+    ttft: Histogram
+    """Seconds from a request's first byte to the first token sent, by ``lane``."""
+    duration: Histogram
+    """Seconds of whole requests by ``door``."""
+    in_flight: Gauge
+    """Chat requests being answered."""
+    decisions: Counter
+    """Routing decisions by ``lane``."""
+    jobs: Gauge
+    """Stored jobs by ``status``."""
+    queue_age: Gauge
+    """Seconds the oldest queued job has waited."""
+    last_claim: Gauge
+    """Seconds since a worker last claimed or renewed a lease; -1 when none ever did. The liveness of the workers."""
+    hints: Counter
+    """Wake-up hints by ``outcome``: sent, failed (Redis did not take it), skipped (circuit open)."""
+    deliveries: Counter
+    """Webhook attempts by ``outcome``: delivered, retried, given_up."""
+    outbox: Gauge
+    """Webhook deliveries by ``state``: pending, delivered, failed."""
+    reaped: Counter
+    """What the reaper did by ``action``: hinted, failed_job, failed_turn."""
+    model_errors: Counter
+    """Failed model calls by ``lane`` and error ``code``."""
+
+    def render(self) -> bytes:
+        """The text exposition, for ``/metrics``."""
+        return generate_latest(self.registry)
+
+
+def new_metrics(registry: CollectorRegistry | None = None) -> Metrics:
+    """Fresh metrics in a registry of their own (with the process's CPU, memory and descriptors), or in ``registry``."""
+    if registry is None:
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+    return Metrics(
+        registry=registry,
+        requests=Counter("tandem_requests", "Finished requests.", ["door", "lane", "status"], registry=registry),
+        ttft=Histogram("tandem_ttft_seconds", "Time to first token.", ["lane"], buckets=TTFT_BUCKETS_S, registry=registry),
+        duration=Histogram("tandem_request_duration_seconds", "Duration of requests.", ["door"], buckets=DURATION_BUCKETS_S, registry=registry),
+        in_flight=Gauge("tandem_chat_in_flight", "Chat requests being answered.", registry=registry),
+        decisions=Counter("tandem_router_decisions", "Routing decisions.", ["lane"], registry=registry),
+        jobs=Gauge("tandem_jobs", "Stored jobs.", ["status"], registry=registry),
+        queue_age=Gauge("tandem_queue_age_seconds", "Age of the oldest queued job.", registry=registry),
+        last_claim=Gauge("tandem_last_claim_seconds", "Time since a worker last showed life; -1 when none ever did.", registry=registry),
+        hints=Counter("tandem_hints", "Wake-up hints to workers.", ["outcome"], registry=registry),
+        deliveries=Counter("tandem_webhook_attempts", "Webhook delivery attempts.", ["outcome"], registry=registry),
+        outbox=Gauge("tandem_webhook_deliveries", "Webhook deliveries.", ["state"], registry=registry),
+        reaped=Counter("tandem_reaped", "Repairs by the reaper.", ["action"], registry=registry),
+        model_errors=Counter("tandem_model_errors", "Failed model calls.", ["lane", "code"], registry=registry),
+    )
+
+
+__all__ = ["DURATION_BUCKETS_S", "TTFT_BUCKETS_S", "Metrics", "new_metrics"]
