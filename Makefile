@@ -12,7 +12,7 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.venv/cache
 export PYRIGHT_PYTHON_CACHE_DIR ?= $(CURDIR)/.venv/cache/pyright
 BIN := .venv/bin
 
-.PHONY: help setup setup-dev run up test check bench format lock openapi docs clean
+.PHONY: help setup setup-dev run up test check bench format lock openapi docs docs-reference clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,7 @@ check: setup-dev ## formatting, lint, types, layering, dependencies, openapi.jso
 	$(BIN)/deptry .
 	$(BIN)/pyright
 	$(BIN)/python -m gateway.openapi --check openapi.json
+	$(BIN)/python scripts/generate_docs.py --check
 
 format: setup-dev ## format and sort
 	$(BIN)/ruff format .
@@ -60,6 +61,9 @@ openapi: setup ## rewrite openapi.json after a change of the doors
 
 bench: setup-dev ## the benchmarks, with a table
 	$(BIN)/python -m bench
+
+docs-reference: setup ## rewrite the pages that the code knows best (settings, errors, metrics)
+	$(BIN)/python scripts/generate_docs.py --write
 
 docs: setup-dev ## build the documentation into site/
 	$(BIN)/mkdocs build --strict

@@ -1,0 +1,128 @@
+"""A whole platform for tests: ``tandem up`` as a process of its own, on free ports, with a home of its own.
+
+Ends what it started, by process id. It knows the outside only: addresses, the key file, the log folder.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tandem.settings import ENV_PREFIX
+
+_PORT_KEYS: Final = ("GATEWAY_PORT", "UI_PORT", "REDIS_PORT", "FAST_PORT", "SLOW_PORT")
+_ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+def free_ports(count: int) -> list[int]:
+    """That many different free loopback ports (held open together while choosing)."""
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for one in held:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in held]
+    finally:
+        for one in held:
+            one.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A running ``tandem up``."""
+
+    process: subprocess.Popen[bytes]
+    home: Path
+    output: Path
+    """What ``tandem up`` printed."""
+    environ: Mapping[str, str]
+
+    @property
+    def gateway(self) -> str:
+        return f"http://127.0.0.1:{self.environ['TANDEM_GATEWAY_PORT']}"
+
+    @property
+    def pages(self) -> str:
+        return f"http://127.0.0.1:{self.environ['TANDEM_UI_PORT']}"
+
+    @property
+    def key(self) -> str:
+        return (self.home / "secrets" / "local.key").read_text(encoding="utf-8").strip()
+
+    def printed(self) -> str:
+        return self.output.read_text(encoding="utf-8", errors="replace")
+
+    def wait_for(self, text: str, timeout_s: float) -> str:
+        """Wait until ``tandem up`` has printed ``text``; returns all of its output.
+
+        Raises:
+            AssertionError: It ended first, or the time is over; the message holds its output and the ends of the logs.
+        """
+        deadline = time.monotonic() + timeout_s
+        while text not in (printed := self.printed()):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"`tandem up` did not print {text!r} (exit {self.process.poll()}):\n{printed}\n{self.logs()}")
+            time.sleep(0.1)
+        return printed
+
+    def logs(self, lines: int = 30) -> str:
+        """The last lines of every log."""
+        parts: list[str] = []
+        for path in sorted((self.home / "logs").glob("*.log")):
+            tail = path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+            parts.append("\n".join([f"--- {path.name}", *tail]))
+        return "\n".join(parts)
+
+    def processes(self) -> dict[int, str]:
+        """Every living process whose environment names this home: pid to command line (Linux)."""
+        marker = f"{ENV_PREFIX}HOME={self.home}\0".encode()
+        found: dict[int, str] = {}
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdigit() or int(folder.name) == os.getpid():
+                continue
+            try:
+                state = (folder / "stat").read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()[0]
+                if state != "Z" and marker in (folder / "environ").read_bytes() + b"\0":
+                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except (OSError, IndexError):
+                continue  # it ended while we looked
+        return found
+
+    def stop(self, timeout_s: float = 40.0) -> int:
+        """Interrupt it and wait; whatever is left afterwards is killed by pid. Returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait(10)
+        finally:
+            for pid in self.processes():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+
+
+@contextmanager
+def running_platform(home: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> Generator[Platform]:
+    """Start ``tandem up ARGUMENTS`` with state in ``home``, on free ports, and stop it in the end."""
+    home.mkdir(parents=True, exist_ok=True)
+    ports = {f"{ENV_PREFIX}{key}": str(port) for key, port in zip(_PORT_KEYS, free_ports(len(_PORT_KEYS)), strict=True)}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(ENV_PREFIX) and key != "PYTHONDONTWRITEBYTECODE"}
+    full = inherited | ports | {f"{ENV_PREFIX}HOME": str(home), "PYTHONPATH": str(_ROOT)} | dict(environ or {})
+    output = home / "up.txt"
+    with output.open("wb") as sink:
+        process = subprocess.Popen([sys.executable, "-m", "tandem", "up", *arguments], env=full, stdout=sink, stderr=subprocess.STDOUT, cwd=_ROOT)
+    platform = Platform(process, home, output, full)
+    try:
+        yield platform
+    finally:
+        platform.stop()
