@@ -165,9 +165,8 @@ def test_an_error_inside_a_stream_is_raised() -> None:
         list(client(lambda _: httpx.Response(200, content=body)).chat("hi"))
 
 
-def resuming(requests: list[str]) -> Iterator[httpx.Response]:
+def resuming() -> Iterator[httpx.Response]:
     """A log of four events over three connections: one is cut mid-frame, one repeats an old event."""
-    requests.clear()
     yield httpx.Response(200, content=frame(0, JobEvent.CREATED) + frame(1, JobEvent.QUEUED)[:25])
     yield error(503, "storage_unavailable")
     yield httpx.Response(200, content=frame(0, JobEvent.CREATED) + frame(1, JobEvent.QUEUED) + frame(2, JobEvent.COMPLETED) + frame(3, "beyond"))
@@ -175,7 +174,7 @@ def resuming(requests: list[str]) -> Iterator[httpx.Response]:
 
 def test_a_followed_job_resumes_where_it_stopped_and_ends_with_the_job() -> None:
     asked: list[str] = []
-    answers = resuming(asked)
+    answers = resuming()
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request.url.params["after"])
