@@ -17,7 +17,7 @@ from tandem.settings import LogSettings
 
 MASK: Final = "**********"
 _SECRET_NAME: Final = re.compile(r"secret|token|authorization|api_?key|password|passwd|pepper|cookie|credential", re.IGNORECASE)
-_SECRET_TEXT: Final = re.compile(r"(tdm_[0-9a-z]{26}\.|whsec_|whsk_|[Bb]earer |://[^/\s:@]*:)([^\s\"'@,;]+)")
+_SECRET_TEXT: Final = re.compile(r"(tdm_[0-9a-z]{26}\.|whsec_|whsk_|[Bb]earer )[^\s\"',;]+|(://[^/\s:@]*:)[^\s@/]+(?=@)")
 _CHATTY: Final = ("httpx", "httpcore", "httpx2", "httpcore2", "urllib3", "asyncio", "openai")
 """Libraries that log every request, with its URL, at INFO."""
 
@@ -73,7 +73,7 @@ def _masked(value: object, name: str = "") -> object:
         return [_masked(item, name) for item in cast("list[object]", value)]
     if _SECRET_NAME.search(name):
         return MASK
-    return _SECRET_TEXT.sub(rf"\1{MASK}", value) if isinstance(value, str) else value
+    return _SECRET_TEXT.sub(rf"\1\2{MASK}", value) if isinstance(value, str) else value
 
 
 def _shared_processors(process: str) -> list[Processor]:
