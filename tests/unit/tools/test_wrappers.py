@@ -1,0 +1,89 @@
+"""Policies around a tool."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from tandem.ids import JobId, TenantId
+from tandem.ports import ToolContext
+from tandem.schemas.tools import ToolResult, ToolSpec
+from tools.base import as_json, capped
+from tools.wrappers import guarded
+
+CONTEXT = ToolContext(tenant=TenantId("t"), job_id=JobId("job_1"), call_id="c1")
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A tool that sleeps, then gives a long text."""
+
+    seconds: float = 0.0
+    spec = ToolSpec(
+        name="slow",
+        description="sleeps",
+        parameters={"type": "object", "additionalProperties": False},
+        side_effect="pure",
+        timeout_s=0.02,
+        max_output_chars=10,
+    )
+
+    async def run(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> ToolResult:
+        await asyncio.sleep(self.seconds)
+        return ToolResult(ok=True, output="x" * 100)
+
+
+async def test_a_call_that_takes_too_long_is_stopped() -> None:
+    result = await guarded(Slow(seconds=5)).run({}, CONTEXT)
+
+    assert (result.ok, result.error_code, result.retryable) == (False, "timeout", True)
+    assert result.seconds < 1
+
+
+async def test_long_output_is_cut_and_marked() -> None:
+    result = await guarded(Slow()).run({}, CONTEXT)
+
+    assert (result.output, result.is_truncated) == ("x" * 10, True)
+
+
+def test_structured_output_that_is_too_long_becomes_its_cut_text() -> None:
+    result = capped(ToolResult(ok=True, output=list(range(100))), 12)
+
+    assert (result.output, result.is_truncated) == ("[0, 1, 2, 3,", True)
+
+
+def test_short_output_stays_as_it_is() -> None:
+    result = ToolResult(ok=True, output={"a": 1})
+
+    assert capped(result, 100) is result
+
+
+class Hostile:
+    """An object whose text forms run code."""
+
+    def __repr__(self) -> str:
+        raise AssertionError("the host must not ask for it")
+
+
+def test_a_strange_object_is_named_by_its_type_only() -> None:
+    assert as_json([Hostile(), {Hostile: 1}])  # the key's own type is a class of ours: only its text is used
+    assert as_json(Hostile()) == "<Hostile>"
+
+
+def test_a_value_that_holds_itself_is_cut() -> None:
+    value: list[object] = []
+    value.append(value)
+
+    assert "..." in str(as_json(value))
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.integers(), inner)
+    )
+)
+def test_every_value_becomes_json_that_fits_64_bits(value: object) -> None:
+    ToolResult(ok=True, output=as_json(value))
