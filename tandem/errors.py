@@ -26,6 +26,7 @@
     |   +-- SettingsInvalid            settings_invalid
     |   +-- ModelFileInvalid           model_file_invalid
     |   +-- ModelFetchFailed           model_fetch_failed
+    |   +-- RouterArtifactInvalid      router_artifact_invalid
     |   +-- DependencyMissing          dependency_missing
     |   +-- StorageUnavailable         storage_unavailable
     |   +-- StorageNotMigrated         storage_not_migrated
@@ -203,6 +204,12 @@ class ModelFetchFailed(OperatorError):
     """No source of the catalogue yielded the model."""
 
     code = "model_fetch_failed"
+
+
+class RouterArtifactInvalid(OperatorError):
+    """A scoring artefact of the router is missing, damaged, altered, or made for other features."""
+
+    code = "router_artifact_invalid"
 
 
 class DependencyMissing(OperatorError):
