@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tandem.errors import CallerError, SettingsInvalid
+from tandem.errors import AuthenticationFailed, SettingsInvalid
 
 ID_HEADER: Final = "webhook-id"
 TIMESTAMP_HEADER: Final = "webhook-timestamp"
@@ -26,12 +26,6 @@ RETRY_DELAYS_S: Final = (0.0, 5.0, 5 * _MINUTE, 30 * _MINUTE, 2 * _HOUR, 5 * _HO
 """Seconds before attempt 1, 2, ... 10: 75.6 hours in all, the standard's example schedule carried on to three days."""
 JITTER: Final = 0.2
 """Largest share by which a delay is moved, either way, so that receivers that failed together are not called together."""
-
-
-class SignatureInvalid(CallerError):
-    """A webhook is not from who it says, was changed on its way, or is too old."""
-
-    code = "authentication_failed"
 
 
 def parse_secret(text: str) -> bytes:
@@ -78,21 +72,21 @@ def verify(keys: Sequence[bytes], headers: Mapping[str, str], body: bytes, now: 
         tolerance_s: Largest distance of the timestamp from ``now``.
 
     Raises:
-        SignatureInvalid: A header is missing or malformed, the timestamp too far, or no signature matches.
+        AuthenticationFailed: A header is missing or malformed, the timestamp too far, or no signature matches.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     missing = [name for name in (ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER) if not lower.get(name)]
     if missing:
-        raise SignatureInvalid(f"the webhook lacks the header {missing[0]!r}")
+        raise AuthenticationFailed(f"the webhook lacks the header {missing[0]!r}")
     stamp = lower[TIMESTAMP_HEADER]
     if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 12):
-        raise SignatureInvalid(f"the webhook's timestamp {stamp[:32]!r} is not in Unix seconds")
+        raise AuthenticationFailed(f"the webhook's timestamp {stamp[:32]!r} is not in Unix seconds")
     if abs(now - int(stamp)) > tolerance_s:
-        raise SignatureInvalid(f"the webhook's timestamp {stamp} is more than {tolerance_s:g} s from now; compare the clocks")
+        raise AuthenticationFailed(f"the webhook's timestamp {stamp} is more than {tolerance_s:g} s from now; compare the clocks")
     expected = [_mac(key, lower[ID_HEADER], int(stamp), body) for key in keys]
     given = [_decode_signature(part) for part in lower[SIGNATURE_HEADER].split(" ")[:16]]
     if not any(hmac.compare_digest(mine, theirs) for mine in expected for theirs in given):
-        raise SignatureInvalid("no signature of the webhook matches; compare the secrets, and verify the raw body before parsing it")
+        raise AuthenticationFailed("no signature of the webhook matches; compare the secrets, and verify the raw body before parsing it")
     return lower[ID_HEADER]
 
 
@@ -136,7 +130,6 @@ __all__ = [
     "SIGNATURE_HEADER",
     "TIMESTAMP_HEADER",
     "TOLERANCE_S",
-    "SignatureInvalid",
     "parse_secret",
     "retry_delay_s",
     "sign",
