@@ -1,0 +1,140 @@
+"""Reads and writes scoring artefacts: a JSON manifest and an ``.npz`` of weights, no pickle anywhere.
+
+Covered: size, SHA-256 of the weights, format and feature versions, names, shapes, dtypes, finiteness. Not covered: the manifest is not signed, so
+whoever can replace both files can replace the model.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from router.calibration import Calibration, PlattMap
+from router.classifier import LinearClassifier, Weights
+from router.features import BUCKETS, DENSE_NAMES, FEATURES_VERSION
+from tandem.errors import RouterArtifactInvalid
+from tandem.ports import Classifier
+from tandem.schemas.base import Wire
+
+SHIPPED: Final = Path(__file__).parent / "artifacts" / "linear.json"
+MAX_WEIGHTS_BYTES: Final = 10_000_000
+MAX_MANIFEST_BYTES: Final = 100_000
+
+
+class PlattNumbers(Wire):
+    """Log-odds = ``slope * score + offset``."""
+
+    slope: float = Field(gt=0, allow_inf_nan=False)
+    offset: float = Field(allow_inf_nan=False)
+
+
+class Manifest(Wire):
+    """What stands in the JSON file beside the weights."""
+
+    format: Literal[1] = 1
+    version: str = Field(min_length=1, max_length=100)
+    features_version: int
+    dense_names: list[str]
+    weights_file: str = Field(pattern=r"^[A-Za-z0-9._-]+\.npz$")
+    """File in the manifest's own folder."""
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    intercept: float = Field(allow_inf_nan=False)
+    overall: PlattNumbers
+    by_language: dict[str, PlattNumbers]
+
+
+def load_classifier(path: Path | None = None) -> Classifier:
+    """The classifier of a manifest; None means the shipped one.
+
+    Raises:
+        RouterArtifactInvalid: A file is missing, damaged, altered, or made for other features.
+    """
+    path = SHIPPED if path is None else path
+    manifest = _read_manifest(path)
+    buckets, dense = _read_weights(path.parent / manifest.weights_file, manifest.weights_sha256)
+    calibration = Calibration(
+        overall=_platt(manifest.overall),
+        by_language={language: _platt(numbers) for language, numbers in manifest.by_language.items()},
+    )
+    return LinearClassifier(manifest.version, buckets, dense, manifest.intercept, calibration)
+
+
+def save_artifact(
+    path: Path, *, version: str, bucket_weights: Weights, dense_weights: Weights, intercept: float, calibration: Calibration
+) -> Manifest:
+    """Write weights (half precision) and manifest; the same model gives the same bytes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, buckets=bucket_weights.astype(np.float16), dense=dense_weights.astype(np.float32))
+    weights = buffer.getvalue()
+    manifest = Manifest(
+        version=version,
+        features_version=FEATURES_VERSION,
+        dense_names=list(DENSE_NAMES),
+        weights_file=f"{path.stem}.npz",
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        intercept=intercept,
+        overall=_numbers(calibration.overall),
+        by_language={language: _numbers(platt) for language, platt in sorted(calibration.by_language.items())},
+    )
+    path.with_suffix(".npz").write_bytes(weights)
+    path.write_text(json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return manifest
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        manifest = Manifest.model_validate_json(_read_bytes(path, MAX_MANIFEST_BYTES))
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        raise _invalid(path, f"is not a router manifest ({'.'.join(map(str, problem['loc']))}: {problem['msg']})") from error
+    if manifest.features_version != FEATURES_VERSION or tuple(manifest.dense_names) != DENSE_NAMES:
+        raise _invalid(path, f"was trained for features version {manifest.features_version!r}, this program has {FEATURES_VERSION!r}")
+    return manifest
+
+
+def _read_weights(path: Path, sha256: str) -> tuple[Weights, Weights]:
+    data = _read_bytes(path, MAX_WEIGHTS_BYTES)
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise _invalid(path, f"has SHA-256 {found}, its manifest says {sha256}")
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            buckets, dense = arrays["buckets"], arrays["dense"]
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise _invalid(path, f"does not hold the two arrays of a router artefact ({error})") from error
+    if buckets.shape != (BUCKETS,) or dense.shape != (len(DENSE_NAMES),):
+        raise _invalid(path, f"holds arrays of shape {buckets.shape!r} and {dense.shape!r}")
+    if buckets.dtype != np.float16 or dense.dtype != np.float32 or not (np.isfinite(buckets).all() and np.isfinite(dense).all()):
+        raise _invalid(path, "holds numbers that are not finite half and single precision floats")
+    return buckets.astype(np.float32), dense
+
+
+def _read_bytes(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise _invalid(path, f"cannot be read ({error.strerror})") from error
+    if len(data) > most:
+        raise _invalid(path, f"is larger than {most} bytes")
+    return data
+
+
+def _invalid(path: Path, problem: str) -> RouterArtifactInvalid:
+    return RouterArtifactInvalid(
+        f"Router artefact {str(path)!r} {problem}. Restore the file, train again with `python -m router.training`, "
+        "or unset `router.artifact` to use the shipped one."
+    )
+
+
+def _platt(numbers: PlattNumbers) -> PlattMap:
+    return PlattMap(numbers.slope, numbers.offset)
+
+
+def _numbers(platt: PlattMap) -> PlattNumbers:
+    return PlattNumbers(slope=platt.slope, offset=platt.offset)

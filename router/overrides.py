@@ -1,0 +1,53 @@
+"""Words with which a user chooses the lane: ``/deep`` and ``/fast`` in front, "think hard", 认真想想 and their kin anywhere in the ask.
+
+Quoted words, code and negated phrases do not count. Knows nothing of scores.
+"""
+
+import re
+import unicodedata
+from typing import Final
+
+from router.text import HEAD_CHARS, TAIL_CHARS
+from tandem.schemas.routing import Lane
+
+_COMMAND: Final = re.compile(r"\s*/(deep|fast)(?=\s|$)\s?", re.IGNORECASE)
+_QUOTED: Final = re.compile(
+    r"```.*?(?:```|$)|`[^`\n]*`|\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|『[^』\n]*』|《[^》\n]*》|^>.*$", re.DOTALL | re.MULTILINE
+)
+_NEGATED: Final = re.compile(
+    r"(?:\bdon'?t|\bdo not|\bno need to|\bneedn'?t|\bwithout|\bnever|\bwhen (?:i|you|we)|\bif (?:i|you|we)|\bmakes? me|\b(?:i|we|they|he|she))"
+    r"(?:\s+\w+){0,2}\s*$|(?:不用|不必|别|不要|无需|没有|没)[^，。！？\s]{0,3}$"
+)
+_THINK: Final = re.compile(
+    r"\bthink (?:really |very |extra |long and |about (?:it|this|that) )?(?:hard|harder|deeply|carefully|it through|step[- ]by[- ]step)\b"
+    r"|\bultrathink\b|\bthink (?:through )?(?:it|this)(?: through)? (?:carefully|thoroughly|hard|deeply|step[- ]by[- ]step)\b"
+    r"|\btake your time(?: to think| and think)\b|\breason (?:step[- ]by[- ]step|carefully|deeply)\b|\buse (?:the )?(?:deep|slow) (?:lane|mode|thinking)\b"
+    r"|(?:认真|仔细|好好|深入|慎重|深度|认认真真|仔仔细细|多)(?:地|的)?(?:想想|想一想|思考|想清楚|推理|琢磨|考虑一下|思考一下)|一步一步(?:地|来)?(?:想|思考|推理)|慢慢想"
+)
+
+
+def lane_in_words(message: str) -> Lane | None:
+    """The lane a message itself asks for; a leading command beats a phrase."""
+    command = _COMMAND.match(message)
+    if command is not None:
+        return "slow" if command.group(1).lower() == "deep" else "fast"
+    return "slow" if _asks_to_think(_ask(message)) else None
+
+
+def strip_command(message: str) -> str:
+    """The message without a leading ``/deep`` or ``/fast``, for the model's eyes; a bare command stays as it is."""
+    command = _COMMAND.match(message)
+    rest = message[command.end() :] if command is not None else message
+    return rest if rest.strip() else message
+
+
+def _ask(message: str) -> str:
+    """Head and tail, normalised, without what is quoted."""
+    if len(message) > HEAD_CHARS + TAIL_CHARS:
+        message = f"{message[:HEAD_CHARS]}\n{message[-TAIL_CHARS:]}"
+    plain = unicodedata.normalize("NFKC", message).lower().replace("’", "'")[:2_000]
+    return _QUOTED.sub(" ", plain)
+
+
+def _asks_to_think(ask: str) -> bool:
+    return any(_NEGATED.search(ask, max(0, found.start() - 40), found.start()) is None for found in _THINK.finditer(ask))

@@ -1,0 +1,56 @@
+"""Row weights that keep language, source and length from becoming the label."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.training.rows import Row
+
+Floats: TypeAlias = NDArray[np.float64]
+
+LENGTH_BINS: Final = 6
+MOST_LENGTH_FACTOR: Final = 4.0
+"""A length bin that holds one label almost alone is corrected at most this much: the rest is real."""
+
+
+def balanced_weights(rows: Sequence[Row]) -> Floats:
+    """Mean 1; each language and label weighs the same, sources by the root of their rows, labels alike within a bin of lengths. (rows,)"""
+    weights = _source_weights(rows)
+    for language in sorted({row.language for row in rows}):
+        members = np.array([index for index, row in enumerate(rows) if row.language == language])
+        weights[members] *= _length_factors([rows[index] for index in members], weights[members])
+    return _equal_cells(rows, weights)
+
+
+def _source_weights(rows: Sequence[Row]) -> Floats:
+    """Within language and label, a source of n rows weighs sqrt(n)."""
+    sizes = Counter((row.language, row.label, row.source) for row in rows)
+    return np.array([sizes[row.language, row.label, row.source] ** -0.5 for row in rows])
+
+
+def _length_factors(rows: Sequence[Row], weights: Floats) -> Floats:
+    """What evens out the labels within each bin of lengths."""
+    lengths = np.array([len(row.text) for row in rows])
+    labels = np.array([row.label for row in rows])
+    bins = np.searchsorted(np.quantile(lengths, np.linspace(0, 1, LENGTH_BINS + 1)[1:-1]), lengths, side="right")
+    factors = np.ones(len(rows))
+    for place in range(LENGTH_BINS):
+        mass = [float(weights[(bins == place) & (labels == label)].sum()) for label in (0, 1)]
+        for label in (0, 1):
+            wanted = (mass[0] + mass[1]) / 2 / mass[label] if mass[label] else 1.0
+            factors[(bins == place) & (labels == label)] = min(max(wanted, 1 / MOST_LENGTH_FACTOR), MOST_LENGTH_FACTOR)
+    return factors
+
+
+def _equal_cells(rows: Sequence[Row], weights: Floats) -> Floats:
+    """Scale so that each pair of language and label weighs the same; other languages than English and Chinese keep their rows' mean."""
+    mass: dict[tuple[str, int], float] = defaultdict(float)
+    for row, weight in zip(rows, weights, strict=True):
+        mass[row.language, row.label] += float(weight)
+    counts = Counter(row.language for row in rows)
+    shares = {cell: 1.0 if cell[0] in {"en", "zh"} else counts[cell[0]] / len(rows) for cell in mass}
+    scaled = np.array([weight * shares[row.language, row.label] / mass[row.language, row.label] for row, weight in zip(rows, weights, strict=True)])
+    return scaled / scaled.mean()
