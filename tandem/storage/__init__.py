@@ -1,0 +1,22 @@
+"""The truth: jobs, threads, events, keys, decisions and deliveries over SQLite or PostgreSQL."""
+
+import time
+
+from tandem.ids import IdFactory
+from tandem.ports import Storage
+from tandem.settings import Settings
+from tandem.storage.engine import Database
+from tandem.storage.sql import SqlStorage
+
+__all__ = ["open_storage"]
+
+
+def open_storage(settings: Settings, *, ids: IdFactory | None = None) -> Storage:
+    """The stores over ``settings.database_url``; connects at first use, so a database that is away shows at the first call.
+
+    Args:
+        settings: Where the database is, and how durable.
+        ids: Makes the ids of messages and deliveries.
+    """
+    ids = ids or IdFactory(now_ms=lambda: time.time_ns() // 1_000_000)
+    return SqlStorage(Database(settings.database_url, settings.database), ids)
