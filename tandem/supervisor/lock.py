@@ -46,6 +46,18 @@ class HomeLock:
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "url": url}).encode(), 0)
         return cls(descriptor)
 
+    @staticmethod
+    def is_held(home: Path) -> bool:
+        """Whether a ``tandem up`` runs for this home."""
+        try:
+            descriptor = os.open(home / "run" / "up.lock", os.O_RDWR)
+        except OSError:  # never started, or somebody else's
+            return False
+        try:
+            return not _try_lock(descriptor)
+        finally:
+            os.close(descriptor)
+
     def release(self) -> None:
         os.close(self.descriptor)
 
