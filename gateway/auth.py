@@ -1,0 +1,89 @@
+"""Who calls: ``Authorization: Bearer tdm_…`` to a ``Principal``. There is no other spelling and no anonymous door but the public ones in app.py.
+
+Covered: forged, revoked and malformed tokens; timing of the comparison; a slow or absent database (a key verified within ``key_cache_s`` goes on
+working). Not covered: a token stolen from a caller, rate limits per key. Knows nothing of routes.
+"""
+
+import hmac
+from dataclasses import dataclass
+
+from tandem.errors import AuthenticationFailed, PermissionDenied
+from tandem.ids import KeyId, TenantId
+from tandem.ports import Clock, KeyStore
+from tandem.schemas.keys import ApiKey, Scope
+from tandem.secrets import digest, parse_token
+
+_MAX_CACHED = 4_096
+_REMEDY = "send the header 'Authorization: Bearer <key>'; 'tandem keys create' makes a key"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whoever holds the key."""
+
+    tenant: TenantId
+    key_id: KeyId
+    scopes: frozenset[Scope]
+
+    def require(self, scope: Scope) -> None:
+        """Raises ``PermissionDenied`` when the key was not given this scope."""
+        if scope not in self.scopes:
+            raise PermissionDenied(f"this key lacks the scope {scope!r}; use a key that has it ('tandem keys create --scope {scope}')")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    principal: Principal
+    digest: bytes
+    is_revoked: bool
+    until: float
+    """Monotonic seconds."""
+
+
+class Authenticator:
+    """Verifies keys against the store, trusting what it read for at most ``cache_s`` seconds."""
+
+    def __init__(self, keys: KeyStore, pepper: bytes, clock: Clock, cache_s: float) -> None:
+        self._keys = keys
+        self._pepper = pepper
+        self._clock = clock
+        self._cache_s = cache_s
+        self._known: dict[KeyId, _Known] = {}
+
+    async def authenticate(self, authorization: str | None) -> Principal:
+        """The caller behind this header.
+
+        Raises:
+            AuthenticationFailed: No key, or not a valid one; the message never repeats it.
+        """
+        if not authorization:
+            raise AuthenticationFailed(f"no API key; {_REMEDY}")
+        scheme, _, token = authorization.partition(" ")
+        parsed = parse_token(token.strip()) if scheme.lower() == "bearer" else None
+        if parsed is None:
+            raise AuthenticationFailed(f"the Authorization header holds no well-formed API key; {_REMEDY}")
+        known = self._known.get(parsed.key_id)
+        if known is None or known.until <= self._clock.monotonic():
+            known = await self._look_up(parsed.key_id)
+        if not hmac.compare_digest(known.digest, digest(self._pepper, parsed.secret)) or known.is_revoked:
+            raise AuthenticationFailed(f"the API key is unknown or revoked; {_REMEDY}")
+        return known.principal
+
+    def forget(self, key_id: KeyId) -> None:
+        """A key changed: this process asks the store again; others do within ``cache_s``."""
+        self._known.pop(key_id, None)
+
+    async def _look_up(self, key_id: KeyId) -> _Known:
+        found = await self._keys.find(key_id)
+        if found is None:
+            self._known.pop(key_id, None)
+            raise AuthenticationFailed(f"the API key is unknown or revoked; {_REMEDY}")
+        known = self._remember(*found)
+        if len(self._known) >= _MAX_CACHED:
+            self._known.pop(next(iter(self._known)))
+        self._known[key_id] = known
+        return known
+
+    def _remember(self, key: ApiKey, stored: bytes) -> _Known:
+        principal = Principal(TenantId(key.tenant), KeyId(key.id), frozenset(key.scopes))
+        return _Known(principal, stored, key.revoked_at is not None, self._clock.monotonic() + self._cache_s)

@@ -1,0 +1,180 @@
+"""The composition root: which adapter stands behind which port, and the services the doors share. Nothing else in this package chooses an adapter."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.auth import Authenticator
+from gateway.background import Background
+from gateway.chat.slow import SlowLane
+from gateway.chat.upstream import AiohttpTransport, Transport
+from gateway.jobs import JobDesk, WebhookCheck
+from gateway.limits import InFlight
+from gateway.queue import CeleryHintQueue
+from gateway.readiness import ReadinessBoard
+from gateway.records import Recorder
+from gateway.routing import Routing
+from gateway.streams import Tails
+from gateway.turns import TurnRunner
+from router.artifacts import load_classifier
+from router.policy import Policy, default_policy
+from tandem.egress import check_target
+from tandem.errors import OperatorError
+from tandem.events import open_notifier
+from tandem.ids import IdFactory
+from tandem.models import open_chat_model, served_name
+from tandem.ports import ChatModel, Classifier, Clock, JobQueue, Notifier, Storage
+from tandem.schemas.jobs import JobStatus
+from tandem.schemas.routing import LaneChoice
+from tandem.secrets import load_pepper
+from tandem.settings import Settings
+from tandem.storage import open_storage
+from tandem.telemetry import Metrics, SystemClock, get_logger, new_metrics
+from tools.registry import tool_names
+
+TURN_TOKENS: Final = 1_024
+"""Longest fast answer in a conversation, in tokens; half the context where that is less."""
+_CLOSE_GRACE_S: Final = 2.0
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What the gateway leans on, behind ports."""
+
+    clock: Clock
+    ids: IdFactory
+    storage: Storage
+    notifier: Notifier
+    queue: JobQueue
+    fast: ChatModel
+    slow: ChatModel
+    classifier: Classifier
+    policy: Policy
+    metrics: Metrics
+    pepper: bytes
+    """Key of the digests of API keys."""
+    tools: frozenset[str]
+    """Names a job may ask for."""
+    check_webhook: WebhookCheck
+    open_transport: Callable[[], Transport]
+    """Opens the hot path's way to the fast model; called in the running loop."""
+    fast_name: str
+    """Names under which the servers know their models."""
+    slow_name: str
+
+
+def open_dependencies(settings: Settings) -> Dependencies:
+    """The real adapters. Opens no connection; raises an ``OperatorError`` when a file or an extra is missing."""
+    metrics = new_metrics()
+
+    async def check_webhook(url: str) -> None:
+        await check_target(url, settings.egress)
+
+    return Dependencies(
+        clock=SystemClock(),
+        ids=IdFactory(now_ms=lambda: time.time_ns() // 1_000_000),
+        storage=open_storage(settings),
+        notifier=open_notifier(settings),
+        queue=CeleryHintQueue(settings, metrics=metrics),
+        fast=open_chat_model(settings, "fast"),
+        slow=open_chat_model(settings, "slow"),
+        classifier=load_classifier(settings.router.artifact),
+        policy=default_policy(settings.router),
+        metrics=metrics,
+        pepper=load_pepper(settings),
+        tools=tool_names(),
+        check_webhook=check_webhook,
+        open_transport=lambda: AiohttpTransport(settings.model_url("fast"), settings.fast, "fast"),
+        fast_name=served_name(settings, "fast"),
+        slow_name=served_name(settings, "slow"),
+    )
+
+
+class Services:
+    """What the doors share, wired once. ``start`` in the running loop, ``close`` before it ends."""
+
+    def __init__(self, settings: Settings, dependencies: Dependencies) -> None:
+        needs = dependencies
+        gateway = settings.gateway
+        self.settings = settings
+        self.dependencies = needs
+        self.background = Background()
+        self.recorder = Recorder(needs.storage.decisions, needs.metrics)
+        self.authenticator = Authenticator(needs.storage.keys, needs.pepper, needs.clock, gateway.key_cache_s)
+        self.in_flight = InFlight(gateway.max_in_flight)
+        self.routing = Routing(needs.classifier, needs.policy, needs.ids, self.recorder)
+        self.tails = Tails(needs.storage.events, needs.notifier, needs.clock)
+        self.desk = JobDesk(needs.storage.jobs, needs.queue, needs.notifier, self.background, max_unfinished=gateway.max_queued_jobs)
+        self.turns = TurnRunner(
+            needs.storage.threads,
+            self.desk,
+            self.routing,
+            needs.fast,
+            needs.ids,
+            needs.clock,
+            context_tokens=settings.fast.context_tokens,
+            max_tokens=min(TURN_TOKENS, settings.fast.context_tokens // 2),
+        )
+        self.board = ReadinessBoard(needs.storage, needs.notifier, needs.fast, needs.slow, needs.clock, settings.worker.lease_s)
+        self._loops: list[asyncio.Task[None]] = []
+
+    @property
+    def served(self) -> dict[str, LaneChoice]:
+        """Model names callers may use. A lane's own words win over a server that calls its model ``fast``."""
+        return {"auto": "auto", "fast": "fast", "slow": "slow", **self._server_names()}
+
+    def slow_lane(self) -> SlowLane:
+        gateway = self.settings.gateway
+        return SlowLane(
+            desk=self.desk,
+            jobs=self.dependencies.storage.jobs,
+            tails=self.tails,
+            ids=self.dependencies.ids,
+            model=self.dependencies.slow_name,
+            heartbeat_s=gateway.heartbeat_s,
+            max_input_chars=gateway.max_input_chars,
+            tools=self.dependencies.tools,
+        )
+
+    async def start(self) -> None:
+        """Bring the schema up and begin the background loops. Raises ``OperatorError`` when the database cannot be used."""
+        await self.dependencies.storage.migrate()
+        self._loops = [asyncio.create_task(self.recorder.run(), name="recorder"), asyncio.create_task(self.board.run(), name="probes")]
+
+    async def close(self) -> None:
+        """End turns and streams, write the last records, close every port."""
+        self.tails.stop()
+        await self.turns.close()
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self.background.close(_CLOSE_GRACE_S)
+        await self.recorder.flush()
+        needs = self.dependencies
+        for port in (needs.queue, needs.notifier, needs.fast, needs.slow, needs.storage):
+            await port.close()
+
+    async def refresh_gauges(self) -> None:
+        """Read the gauges that are states of the database; without a database they keep their last values."""
+        metrics = self.dependencies.metrics
+        metrics.in_flight.set(self.in_flight.count)
+        try:
+            counts = await self.dependencies.storage.jobs.counts()
+            deliveries = await self.dependencies.storage.outbox.counts()
+        except OperatorError as error:
+            _log.warning("gauges_not_read", code=error.code)
+            return
+        for status in JobStatus:
+            metrics.jobs.labels(status.value).set(counts.by_status.get(status, 0))
+        metrics.queue_age.set(counts.oldest_queued_s)
+        metrics.last_claim.set(-1 if counts.last_claim_s is None else counts.last_claim_s)
+        for state, count in deliveries.items():
+            metrics.outbox.labels(state).set(count)
+
+    def _server_names(self) -> dict[str, LaneChoice]:
+        # One server may serve both lanes under one name: then the name means the fast lane.
+        pairs: list[tuple[str, LaneChoice]] = [(self.dependencies.slow_name, "slow"), (self.dependencies.fast_name, "fast")]
+        return {name: lane for name, lane in pairs if name not in ("auto", "fast", "slow")}

@@ -1,0 +1,233 @@
+"""Turns of conversations: decide, then answer at once or hand over to a job. The gateway owns a turn from its 202 on; nobody has to listen.
+
+Everything a viewer sees goes through the thread's event log: the decision, the words in at most ten pieces a second, the stored answer, the end.
+Knows nothing of HTTP. A turn ends when it is answered, fails, is cancelled (here or in another gateway), or when this process stops.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fast_model.prompts import acknowledgement, copilot_messages
+
+from gateway.auth import Principal
+from gateway.background import Background
+from gateway.errors import error_message
+from gateway.jobs import JobDesk
+from gateway.routing import Routing, title_of
+from gateway.streams import with_pauses
+from router.overrides import strip_command
+from tandem.errors import Conflict, InternalError, TandemError
+from tandem.ids import DecisionId, IdFactory, JobId, MessageId, TenantId, ThreadId, TurnId
+from tandem.ports import ChatModel, Clock, NewEvent, NewJob, ThreadStore, Turns, TurnWork
+from tandem.schemas.chat import ChatMessage, ChatRequest
+from tandem.schemas.events import ThreadEvent
+from tandem.schemas.jobs import JobFailure, JobRequest
+from tandem.schemas.routing import Decision, Lane
+from tandem.schemas.threads import MessageCreate, ThreadMessage
+from tandem.telemetry import get_logger
+
+LEASE_S: Final = 15.0
+"""A turn whose gateway is silent this long is failed by the dispatcher."""
+RENEW_S: Final = 2.0
+"""Seconds between two renewals while the model is silent; also how soon a cancel in another gateway is seen."""
+FLUSH_S: Final = 0.1
+"""Words are stored at most this often, so that a viewer gets ten pieces a second at most."""
+FLUSH_CHARS: Final = 2_000
+HISTORY_EVENTS: Final = 4_000
+"""How far back, in events, a turn looks for its conversation."""
+HISTORY_MESSAGES: Final = 200
+CHARS_PER_TOKEN: Final = 2
+"""Cautious, between English (4) and Chinese (1 to 1.5)."""
+CLOSE_GRACE_S: Final = 5.0
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    id: TurnId
+    thread_id: ThreadId
+    principal: Principal
+    asked: MessageCreate
+    message: ThreadMessage
+
+    @property
+    def tenant(self) -> TenantId:
+        return self.principal.tenant
+
+
+class TurnRunner:
+    """Runs turns as background tasks of this process."""
+
+    def __init__(
+        self,
+        threads: ThreadStore,
+        desk: JobDesk,
+        routing: Routing,
+        fast: ChatModel,
+        ids: IdFactory,
+        clock: Clock,
+        *,
+        context_tokens: int,
+        max_tokens: int,
+    ) -> None:
+        self._threads = threads
+        self._desk = desk
+        self._routing = routing
+        self._fast = fast
+        self._ids = ids
+        self._clock = clock
+        self._history_chars = max(0, context_tokens - max_tokens) * CHARS_PER_TOKEN
+        self._max_tokens = max_tokens
+        self._background = Background()
+        self._running: dict[TurnId, asyncio.Task[None]] = {}
+        self._is_closing = False
+
+    async def begin(self, thread_id: ThreadId, principal: Principal, asked: MessageCreate) -> TurnWork:
+        """Store the message, own the turn, answer it in the background. Raises ``NotFound``."""
+        work = await self._threads.begin_turn(thread_id, principal.tenant, self._ids.turn(), self._ids.message(), asked.content, LEASE_S)
+        self._desk.announce(work.appended)
+        turn = _Turn(TurnId(work.turn.id), thread_id, principal, asked, work.user_message)
+        task = self._background.start(self._run(turn), f"turn {turn.id}")
+        self._running[turn.id] = task
+        task.add_done_callback(lambda _: self._running.pop(turn.id, None))
+        return work
+
+    def stop(self, turn_id: TurnId) -> None:
+        """Stop working on a turn that was cancelled in the store; closes the model's stream. No effect on a turn of another process."""
+        if task := self._running.get(turn_id):
+            task.cancel()
+
+    async def close(self) -> None:
+        """Fail what still runs, so that nobody waits for it."""
+        self._is_closing = True
+        for task in list(self._running.values()):
+            task.cancel()
+        await self._background.close(CLOSE_GRACE_S)
+
+    async def _run(self, turn: _Turn) -> None:
+        try:
+            await self._answer(turn)
+        except Conflict:
+            _log.info("turn_ended_elsewhere", turn_id=turn.id)
+        except asyncio.CancelledError:
+            if self._is_closing:
+                await self._fail(
+                    turn, JobFailure(code="turn_interrupted", message="the gateway was stopped while it answered; send the message again")
+                )
+            raise
+        except TandemError as error:
+            await self._fail(turn, JobFailure(code=error.code, message=error_message(error)))
+        except Exception:  # noqa: BLE001 - the task's boundary: whatever broke is logged with its traceback, and the turn does not stay open
+            _log.exception("turn_failed", turn_id=turn.id)
+            await self._fail(turn, JobFailure(code=InternalError.code, message=error_message(InternalError("unexpected"))))
+
+    async def _fail(self, turn: _Turn, failure: JobFailure) -> None:
+        _log.info("turn_failed_cleanly", turn_id=turn.id, code=failure.code)
+        try:
+            self._desk.announce(await self._threads.fail_turn(turn.id, failure))
+        except TandemError as error:  # its lease runs out and the dispatcher fails it
+            _log.warning("turn_not_failed", turn_id=turn.id, code=error.code)
+
+    async def _answer(self, turn: _Turn) -> None:
+        history, previous_lane = await self._history(turn)
+        human = [message.content for message in history if message.role == "user"]
+        turns = Turns(turn.asked.content, human, previous_lane, turn.asked.lane, turn.asked.effort)
+        decision_id, decision = self._routing.decide(turns, turn.tenant, "threads")
+        await self._append(turn, [_decided(turn, decision_id, decision)])
+        task = strip_command(turn.asked.content)
+        if decision.lane == "fast":
+            await self._answer_fast(turn, [*history, ChatMessage(role="user", content=task)], decision_id, decision)
+        else:
+            await self._hand_over(turn, [*history, ChatMessage(role="user", content=task)], decision_id, decision)
+
+    async def _answer_fast(self, turn: _Turn, conversation: Sequence[ChatMessage], decision_id: DecisionId, decision: Decision) -> None:
+        request = ChatRequest(messages=copilot_messages(conversation, decision.language), max_tokens=self._max_tokens)
+        text = await self._relay(turn, request)
+        appended = await self._threads.complete_turn(turn.id, self._ids.message(), text, lane="fast", decision_id=decision_id, job_id=None)
+        self._desk.announce(appended)
+
+    async def _relay(self, turn: _Turn, request: ChatRequest) -> str:
+        """Store the reply's words as they come; the lease is renewed also while the model is silent. Returns the whole text."""
+        said: list[str] = []
+        pending = ""
+        last_append = -RENEW_S
+        async with contextlib.aclosing(with_pauses(self._fast.stream(request), FLUSH_S, asyncio.Event())) as deltas:
+            async for delta in deltas:
+                if delta is not None:
+                    said.append(delta.text)
+                    pending += delta.text
+                silent_s = self._clock.monotonic() - last_append
+                if (pending and (silent_s >= FLUSH_S or len(pending) >= FLUSH_CHARS)) or silent_s >= RENEW_S:
+                    await self._append(turn, _words(turn, pending))
+                    pending, last_append = "", self._clock.monotonic()
+        if pending:
+            await self._append(turn, _words(turn, pending))
+        return "".join(said)
+
+    async def _hand_over(self, turn: _Turn, conversation: list[ChatMessage], decision_id: DecisionId, decision: Decision) -> None:
+        task = conversation[-1].content
+        job_id = self._ids.job()
+        title = title_of(task)
+        new = NewJob(
+            id=job_id,
+            tenant=turn.tenant,
+            key_id=turn.principal.key_id,
+            request=JobRequest(input=task if len(conversation) == 1 else conversation, thread_id=turn.thread_id),
+            effort=decision.effort,
+            title=title,
+            thread_id=turn.thread_id,
+            decision_id=decision_id,
+        )
+        await self._desk.submit(new)
+        words = acknowledgement(decision.language, title)
+        await self._complete_slow(turn, words, decision_id, job_id)
+
+    async def _complete_slow(self, turn: _Turn, words: str, decision_id: DecisionId, job_id: JobId) -> None:
+        """The turn was cancelled while its job was made: then the job goes too."""
+        try:
+            message_id: MessageId = self._ids.message()
+            appended = await self._threads.complete_turn(turn.id, message_id, words, lane="slow", decision_id=decision_id, job_id=job_id)
+        except Conflict:
+            await self._desk.cancel(job_id, turn.tenant)
+            raise
+        self._desk.announce(appended)
+
+    async def _append(self, turn: _Turn, events: Sequence[NewEvent]) -> None:
+        self._desk.announce(await self._threads.append(turn.id, events, LEASE_S))
+
+    async def _history(self, turn: _Turn) -> tuple[list[ChatMessage], Lane | None]:
+        """The conversation before this turn's message as far as the model's context holds it, oldest first, and who answered last."""
+        before = turn.message.seq
+        after = max(-1, before - HISTORY_EVENTS)
+        stored: list[ThreadMessage] = []
+        while page := await self._threads.messages(turn.thread_id, turn.tenant, after_seq=after, limit=HISTORY_MESSAGES):
+            stored += [message for message in page if message.seq < before and message.error is None and message.content]
+            after = page[-1].seq
+            if after >= before or len(page) < HISTORY_MESSAGES:
+                break
+        lanes: list[Lane] = [message.lane for message in stored if message.lane]
+        return _newest(stored, self._history_chars - len(turn.asked.content)), lanes[-1] if lanes else None
+
+
+def _newest(stored: Sequence[ThreadMessage], budget_chars: int) -> list[ChatMessage]:
+    """The newest messages that fit together."""
+    kept: list[ChatMessage] = []
+    for message in reversed(stored):
+        budget_chars -= len(message.content)
+        if budget_chars < 0:
+            break
+        kept.append(ChatMessage(role=message.role, content=message.content))
+    return kept[::-1]
+
+
+def _decided(turn: _Turn, decision_id: DecisionId, decision: Decision) -> NewEvent:
+    data = {"turn_id": turn.id, "decision_id": decision_id, "lane": decision.lane, "p_slow": decision.p_slow, "override": decision.override}
+    return NewEvent(ThreadEvent.TURN_DECIDED, {**data})
+
+
+def _words(turn: _Turn, text: str) -> list[NewEvent]:
+    """The event of some words; none of no words, which only renews the lease."""
+    return [NewEvent(ThreadEvent.TEXT_DELTA, {"turn_id": turn.id, "delta": text})] if text else []
