@@ -67,6 +67,7 @@ _STEP: Final = np.uint64(0x100000001B3)  # FNV's prime
 _SHIFT: Final = np.uint64(48)  # keeps the top 16 bits
 _WORD_CHARS: Final = 32
 """A longer word is hashed modulo the positions, which is good enough."""
+_PLACE_VALUES: Final = np.power(_STEP, np.arange(_WORD_CHARS, dtype=np.uint64))  # wraps around modulo 2**64, as hashes do
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Features:
     """One message as the classifier sees it."""
 
     buckets: Buckets
-    """Distinct hash buckets that are set, ascending. (n,)"""
+    """Distinct hash buckets that are set, ascending (n,)."""
     dense: Dense
     """(len(DENSE_NAMES),)"""
 
@@ -171,14 +172,14 @@ def _ngram_hashes(codes: NDArray[np.uint64]) -> list[NDArray[np.uint64]]:
 
 
 def _word_pair_hashes(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Hashes of neighbouring words in ``" word word "``. (max(words - 1, 0),)"""
+    """Hashes of neighbouring words; the text starts and ends with a space (max(words - 1, 0),)."""
     is_space = codes == 32
-    starts = np.flatnonzero(is_space[:-1] & ~is_space[1:]) + 1  # (words,)
+    starts: NDArray[np.int64] = np.flatnonzero(is_space[:-1] & ~is_space[1:]) + 1  # (words,)
     if len(starts) < 2:
         return np.zeros(0, dtype=np.uint64)
     word_of_char = np.cumsum(is_space)[starts[0] :] - 1
-    position = (np.arange(starts[0], len(codes)) - starts[np.minimum(word_of_char, len(starts) - 1)]) % _WORD_CHARS
-    weights = np.power(_STEP, np.arange(_WORD_CHARS, dtype=np.uint64))  # wraps around modulo 2**64, as hashes do
-    values = np.where(is_space, 0, codes)[starts[0] :] * weights[position]
+    start_of_char = starts[np.minimum(word_of_char, len(starts) - 1)]
+    place: NDArray[np.int64] = np.arange(starts[0], len(codes), dtype=np.int64) - start_of_char
+    values = np.where(is_space, 0, codes)[starts[0] :] * _PLACE_VALUES[place % _WORD_CHARS]
     words = np.add.reduceat(values, starts - starts[0])
     return words[:-1] * _MULTIPLIER + words[1:]

@@ -21,7 +21,8 @@ _NEGATED: Final = re.compile(
 _THINK: Final = re.compile(
     r"\bthink (?:really |very |extra |long and |about (?:it|this|that) )?(?:hard|harder|deeply|carefully|it through|step[- ]by[- ]step)\b"
     r"|\bultrathink\b|\bthink (?:through )?(?:it|this)(?: through)? (?:carefully|thoroughly|hard|deeply|step[- ]by[- ]step)\b"
-    r"|\btake your time(?: to think| and think)\b|\breason (?:step[- ]by[- ]step|carefully|deeply)\b|\buse (?:the )?(?:deep|slow) (?:lane|mode|thinking)\b"
+    r"|\btake your time(?: to think| and think)\b|\breason (?:step[- ]by[- ]step|carefully|deeply)\b"
+    r"|\buse (?:the )?(?:deep|slow) (?:lane|mode|thinking)\b"
     r"|(?:认真|仔细|好好|深入|慎重|深度|认认真真|仔仔细细|多)(?:地|的)?(?:想想|想一想|思考|想清楚|推理|琢磨|考虑一下|思考一下)|一步一步(?:地|来)?(?:想|思考|推理)|慢慢想"
 )
 

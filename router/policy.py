@@ -45,7 +45,7 @@ def decide(turns: Turns, classifier: Classifier, policy: Policy, *, timer_ns: Ca
     lane: Lane = forced[0] if forced else _by_score(score.p_slow, policy)
     return Decision(
         lane=lane,
-        effort=_effort(turns, lane, score.p_slow),
+        effort=_effort(turns, lane, forced, score.p_slow),
         p_slow=score.p_slow,
         threshold=policy.threshold,
         margin=score.p_slow - policy.threshold,
@@ -74,12 +74,12 @@ def _by_score(p_slow: float, policy: Policy) -> Lane:
     return "slow" if p_slow >= policy.threshold else "fast"
 
 
-def _effort(turns: Turns, lane: Lane, p_slow: float) -> Effort:
+def _effort(turns: Turns, lane: Lane, forced: tuple[Lane, OverrideSource] | None, p_slow: float) -> Effort:
     """What the caller asks for, else low for the fast lane; a user who says "think hard" gets high."""
     if turns.effort is not None:
         return turns.effort
     if lane == "fast":
         return "low"
-    if turns.choice == "auto" and lane_in_words(turns.text) == "slow":
+    if forced == ("slow", "text"):
         return "high"
     return effort_for(turns.text, p_slow)

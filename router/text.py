@@ -41,7 +41,7 @@ class Text:
     words: str
     """The view's letters and digits, everything else a single space, one at either end."""
     codes: Codes
-    """Code points of ``compact``. (len(compact),)"""
+    """Code points of ``compact`` (len(compact),)."""
     zh_chars: int
     """Chinese characters in the view."""
     language: Language
@@ -66,7 +66,7 @@ def read_text(message: str) -> Text:
 
 
 def code_points(text: str) -> Codes:
-    """The text as an array. (len(text),)"""
+    """The text as an array (len(text),)."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
 
 

@@ -17,10 +17,10 @@ MOST_LENGTH_FACTOR: Final = 4.0
 
 
 def balanced_weights(rows: Sequence[Row]) -> Floats:
-    """Mean 1; each language and label weighs the same, sources by the root of their rows, labels alike within a bin of lengths. (rows,)"""
+    """Mean 1; each language and label weighs the same, sources by the root of their rows, labels alike within a bin of lengths (rows,)."""
     weights = _source_weights(rows)
     for language in sorted({row.language for row in rows}):
-        members = np.array([index for index, row in enumerate(rows) if row.language == language])
+        members = [index for index, row in enumerate(rows) if row.language == language]
         weights[members] *= _length_factors([rows[index] for index in members], weights[members])
     return _equal_cells(rows, weights)
 

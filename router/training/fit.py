@@ -57,7 +57,7 @@ class Matrix:
         return LinearModel(coefficients[:BUCKETS], coefficients[BUCKETS:], float(solver.intercept_[0]))
 
     def scores(self, model: LinearModel, rows: Ints) -> Floats:
-        """Log-odds before calibration of some rows. (len(rows),)"""
+        """Log-odds before calibration of some rows (len(rows),)."""
         weights = np.concatenate([model.buckets, model.dense])
         return cast(Floats, self._matrix[rows] @ weights) + model.intercept
 
@@ -83,7 +83,7 @@ def fit_calibration(scores: Floats, labels: Floats, weights: Floats, languages: 
 
 
 def probabilities(calibration: Calibration, scores: Floats, languages: Sequence[str]) -> Floats:
-    """Calibrated P(slow). (rows,)"""
+    """Calibrated P(slow) (rows,)."""
     maps = [calibration.map_for(language) for language in languages]
     log_odds = scores * np.array([platt.slope for platt in maps]) + np.array([platt.offset for platt in maps])
     return 1 / (1 + np.exp(-np.clip(log_odds, -500, 500)))

@@ -26,6 +26,7 @@ SMALL_MODELS: Final = (
 _CALCULATING: Final = frozenset({"math", "physics", "chemistry", "engineering", "computer science", "economics", "business"})
 _BELLE_FAST: Final = frozenset({"open qa", "brainstorming", "rewrite", "classification", "closed qa", "summarization", "extract"})
 _BELLE_SLOW: Final = frozenset({"math", "code"})
+_BRIEF_CHARS: Final = 120
 _BFCL_SEVERAL_STEPS: Final = ("multi_turn_base", "multi_turn_composite", "multi_turn_long_context", "parallel", "parallel_multiple", "web_search")
 
 
@@ -121,16 +122,19 @@ def _briefs(folder: Path, _randomness: random.Random) -> Iterator[Row]:
 
 
 def _arena(folder: Path, _randomness: random.Random) -> Iterator[Row]:
-    """Hard open questions: slow."""
+    """Hard open questions: slow. Short creative ones are left out, as a small model's poem may do."""
     for name in ("arena_hard_v01_question", "arena_hard_v2_question"):
-        yield from (make_row(record["prompt"], "slow", "arena_hard", record.get("cluster", record["uid"])) for record in _routing(folder, name))
+        for record in _routing(folder, name):
+            if record["category"] != "creative_writing" or len(record["prompt"]) >= _BRIEF_CHARS:
+                yield make_row(record["prompt"], "slow", "arena_hard", record.get("cluster", record["uid"]))
 
 
 def _bfcl(folder: Path, _randomness: random.Random) -> Iterator[Row]:
-    """First turns of tasks that take several tool calls: slow; single calls are left out, as they may be either."""
+    """First turns of tasks that take several tool calls: slow; single calls and brief turns are left out, as they may be either."""
     for record in _routing(folder, "bfcl_user_turns"):
-        if record["category"] in _BFCL_SEVERAL_STEPS and record["user_turns"] and len(str(record["user_turns"][0])) > 40:
-            yield make_row(str(record["user_turns"][0]), "slow", "bfcl", record["category"])
+        first = str(record["user_turns"][0]) if record["user_turns"] else ""
+        if record["category"] in _BFCL_SEVERAL_STEPS and len(first) >= _BRIEF_CHARS:
+            yield make_row(first, "slow", "bfcl", record["category"])
 
 
 def _seeds(_folder: Path, randomness: random.Random) -> Iterator[Row]:
