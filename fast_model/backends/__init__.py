@@ -1,0 +1,1 @@
+"""Runtimes that serve a model file over HTTP, one module each."""
