@@ -32,17 +32,14 @@ class SqlOutbox:
         is_due = _IS_PENDING & (outbox.c.due_at <= db_now())
         if await self._database.row(select(outbox.c.id).where(is_due).limit(1)) is None:
             return ()
-        # PostgreSQL steps over rows that another dispatcher is claiming; SQLite has one writer at a time.
+        # PostgreSQL steps over rows that another dispatcher is claiming; SQLite has one writer at a time. Choosing is a statement of its own:
+        # as a subquery of the UPDATE it may be run once per row, and then claims more than the limit.
         due = select(outbox.c.id).where(is_due).order_by(outbox.c.due_at).limit(limit).with_for_update(skip_locked=True)
-        statement = (
-            update(outbox)
-            .where(outbox.c.id.in_(due), is_due)
-            .values(attempt=outbox.c.attempt + 1, due_at=db_now() + lease_s, updated_at=db_now())
-            .returning(outbox)
-        )
+        claim = update(outbox).values(attempt=outbox.c.attempt + 1, due_at=db_now() + lease_s, updated_at=db_now()).returning(outbox)
 
         async def work(connection: AsyncConnection) -> Sequence[RowMapping]:
-            return (await connection.execute(statement)).mappings().all()
+            chosen = (await connection.execute(due)).scalars().all()
+            return (await connection.execute(claim.where(outbox.c.id.in_(chosen)))).mappings().all()
 
         rows = sorted(await self._database.write(work), key=lambda row: (row["created_at"], row["id"]))
         return [_delivery_from(row) for row in rows]
