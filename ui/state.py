@@ -19,6 +19,8 @@ JOB_FILTER: Final = "job_filter"
 """Widget: which jobs the list shows."""
 COMPOSER: Final = "composer"
 """Widget: the chat input."""
+LANGUAGE: Final = "lang"
+"""Query parameter and session key of a language chosen by hand."""
 _LAST_THREAD: Final = "last_thread"
 _ENDED_JOBS: Final = "ended_jobs"
 _NOTICE: Final = "notice"
@@ -28,6 +30,19 @@ _SHOWN: Final = "shown_messages"
 def gateway_key(settings: Settings) -> str | None:
     """The key the pages show to the gateway, read anew each time: ``tandem up`` may create it later."""
     return settings.ui.api_key.get_secret_value() if settings.ui.api_key else load_local_key(settings)
+
+
+def chosen_language() -> str | None:
+    """The language of the URL, else the one chosen earlier in this session; None leaves it to the browser."""
+    if asked := st.query_params.get(LANGUAGE):
+        st.session_state[LANGUAGE] = asked
+    return st.session_state.get(LANGUAGE)
+
+
+def choose_language(language: str) -> None:
+    """Speak this language from now on."""
+    st.session_state[LANGUAGE] = language
+    st.query_params[LANGUAGE] = language
 
 
 def open_thread() -> str | None:

@@ -20,6 +20,12 @@ JobGroup = Literal["all", "running", "done", "failed"]
 JOB_GROUPS: Final[tuple[JobGroup, ...]] = ("all", "running", "done", "failed")
 
 _CODE: Final = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
+_INLINE: Final = re.compile(r"\\\((.+?)\\\)")
+_DISPLAY: Final = re.compile(r"(?<!!)\\\[(.+?)\\\]", re.DOTALL)
+_FORMULA: Final = re.compile(r"(\$\$.+?\$\$|(?<![\\$])\$(?=[^\s$])(?:[^$\n]*[^\s$\\])?\$(?![\d$]))", re.DOTALL)
+"""Pandoc's rule: no space inside the signs, no digit after the closing one."""
+_LONE_DOLLAR: Final = re.compile(r"(?<!\\)\$")
+_WORD: Final = re.compile(r"[A-Za-z]{3,}")
 _STATUS_LOOKS: Final[Mapping[JobStatus, tuple[str, BadgeColor]]] = {
     JobStatus.SCHEDULED: ("schedule", "gray"),
     JobStatus.QUEUED: ("hourglass_empty", "gray"),
@@ -110,15 +116,21 @@ def status_badge(status: JobStatus, texts: Texts) -> Badge:
 
 
 def safe_markdown(text: str) -> str:
-    """Markdown in which nothing is fetched and prices stay prices: images become their words, ``$5`` opens no formula. Code is left alone."""
+    """Markdown in which nothing is fetched, prices stay prices and formulas are drawn, however the model marks them. Code is left alone."""
     parts = _CODE.split(text)
     return "".join(part if at % 2 else _defused(part) for at, part in enumerate(parts))
 
 
 def _defused(prose: str) -> str:
-    """An image would tell a stranger's server who reads this, and when."""
-    without_images = prose.replace("![", "!\\[")
-    return re.sub(r"(?<![\\$])\$(?=\d)", r"\\$", without_images)
+    """An image would tell a stranger's server who reads this, and when: it becomes its words."""
+    prose = prose.replace("![", "!\\[")
+    prose = _DISPLAY.sub(lambda found: f"$${found[1].strip()}$$", _INLINE.sub(lambda found: f"${found[1].strip()}$", prose))
+    return "".join(part if at % 2 and _is_formula(part) else _LONE_DOLLAR.sub(r"\\$", part) for at, part in enumerate(_FORMULA.split(prose)))
+
+
+def _is_formula(span: str) -> bool:
+    """Whether what stands between two dollar signs is mathematics, and not prose between two prices."""
+    return span.startswith("$$") or "\\" in span or _WORD.search(span) is None
 
 
 def thread_title(thread: Thread, texts: Texts) -> str:

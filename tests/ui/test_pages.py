@@ -64,7 +64,7 @@ def markdown(app: AppTest) -> str:
 
 def test_an_empty_chat_welcomes_and_offers_starters(gateway: InMemory) -> None:
     app = chat(gateway)
-    assert app.title[0].value == "What can I do for you?"
+    assert app.header[0].value == "What can I do for you?"
     assert app.button(key="starter-4").label.startswith("Plan a three-day")
     assert not app.exception
 
@@ -141,7 +141,7 @@ def test_a_refused_key_is_explained(gateway: InMemory) -> None:
 
 def test_the_page_speaks_chinese(gateway: InMemory) -> None:
     app = chat(gateway, language="zh")
-    assert app.title[0].value == "我能帮你做什么？"
+    assert app.header[0].value == "我能帮你做什么？"
     assert app.chat_input[0].placeholder == "请输入问题"
 
 

@@ -274,9 +274,9 @@ class Card {
   costs(view) {
     const { calls, input_tokens, output_tokens, cost_usd } = view.usage;
     const parts = [];
-    if (view.attempts.length) parts.push(`${view.attempts.length} ${this.words.attempts}`);
-    if (calls) parts.push(`${calls} ${this.words.calls}`);
-    if (input_tokens + output_tokens) parts.push(`${input_tokens + output_tokens} ${this.words.tokens}`);
+    if (view.attempts.length) parts.push(`${this.words.attempts} ${view.attempts.length}`);
+    if (calls) parts.push(`${this.words.calls} ${calls}`);
+    if (input_tokens + output_tokens) parts.push(`${this.words.tokens} ${input_tokens + output_tokens}`);
     if (cost_usd) parts.push(`$${cost_usd.toFixed(4)}`);
     return parts.join(" · ");
   }

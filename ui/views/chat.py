@@ -54,6 +54,8 @@ def _sidebar(gateway: TandemClient, thread_id: str | None, texts: Texts) -> None
                 on_click=state.choose_thread,
                 args=(thread.id,),
             )
+        other = "en" if texts.language == "zh" else "zh"
+        st.button(texts("nav.language"), icon=":material/translate:", key="language", type="tertiary", on_click=state.choose_language, args=(other,))
 
 
 def _read_messages(gateway: TandemClient, thread_id: str, texts: Texts) -> MessagePage | None:
@@ -116,7 +118,7 @@ def _foot(row: MessageRow, message_id: str, jobs_page: StreamlitPage | None, tex
 
 
 def _welcome(gateway: TandemClient, texts: Texts) -> None:
-    st.title(texts("chat.welcome"), anchor=False)
+    st.header(texts("chat.welcome"), anchor=False)
     st.markdown(texts("chat.welcome.detail"))
     columns = st.columns(2)
     for number in range(1, STARTERS + 1):
@@ -136,11 +138,11 @@ def _composer(gateway: TandemClient, texts: Texts, *, is_new: bool) -> None:
             label_visibility="collapsed",
             persist_state="session",
         )
-        st.chat_input(
-            texts("chat.placeholder" if is_new else "chat.placeholder.follow"),
-            key=state.COMPOSER,
-            on_submit=lambda: _send(gateway, texts, st.session_state[state.COMPOSER]),
-        )
+    st.chat_input(  # Streamlit moves it to the bottom itself; placed there by hand, the page would not follow the newest line
+        texts("chat.placeholder" if is_new else "chat.placeholder.follow"),
+        key=state.COMPOSER,
+        on_submit=lambda: _send(gateway, texts, st.session_state[state.COMPOSER]),
+    )
 
 
 def _send(gateway: TandemClient, texts: Texts, text: str) -> None:

@@ -43,7 +43,7 @@ def show_jobs(gateway: TandemClient, gateway_url: str, texts: Texts) -> None:
 
 
 def _list_page(gateway: TandemClient, texts: Texts) -> None:
-    st.title(texts("jobs.title"), anchor=False)
+    st.header(texts("jobs.title"), anchor=False)
     group: JobGroup = st.segmented_control(
         texts("jobs.filter"),
         JOB_GROUPS,
@@ -73,9 +73,9 @@ def _list_page(gateway: TandemClient, texts: Texts) -> None:
 
 def _row(job: Job, texts: Texts) -> None:
     with st.container(border=True, key=f"row-{job.id}"):
-        title, badge = st.columns([4, 1.6], vertical_alignment="center")
+        title, badge = st.columns([3, 1], vertical_alignment="center")
         title.button(plain_label(job.view.title), key=f"job-{job.id}", type="tertiary", on_click=state.choose_job, args=(job.id,))
-        badge.markdown(status_badge(job.status, texts).markdown)
+        badge.markdown(status_badge(job.status, texts).markdown, text_alignment="right")
         words = [age_words(_age_s(job.created_at), texts), f"{texts('jobs.effort')}: {texts(f'effort.{job.effort}')}"]
         if job.started_at:
             words.append(duration_words(job, _now()))
@@ -123,8 +123,9 @@ def _header(gateway: TandemClient, job: Job, texts: Texts) -> None:
         texts("jobs.duration"): duration_words(job, _now()),
         texts("jobs.effort"): texts(f"effort.{job.effort_used or job.effort}"),
         texts("jobs.usage"): texts("jobs.usage.words", calls=usage.calls, tokens=usage.input_tokens + usage.output_tokens),
-        texts("jobs.claims"): str(job.attempt),
     }
+    if job.attempt > 1:
+        facts[texts("jobs.claims")] = str(job.attempt)
     st.caption(" · ".join(f"{name}: {value}" for name, value in facts.items()))
 
 

@@ -67,7 +67,12 @@ def test_the_words_of_people_are_not_read_as_markdown() -> None:
     [
         ("![secret](http://evil/?q=1)", "!\\[secret](http://evil/?q=1)"),
         ("costs $5 and $10", "costs \\$5 and \\$10"),
+        ("costs $5-$10 (or $7)", "costs \\$5-\\$10 (or \\$7)"),
+        ("I have $20 and you have 30$ now", "I have \\$20 and you have 30\\$ now"),
         ("$x^2$ and \\$5", "$x^2$ and \\$5"),
+        ("in $3!=6$ ways, so $35\\cdot 6=210$", "in $3!=6$ ways, so $35\\cdot 6=210$"),
+        ("so \\( a+b \\) and \\[\nx = 1\n\\]", "so $a+b$ and $$x = 1$$"),
+        ("$$\nx = 1\n$$", "$$\nx = 1\n$$"),
         ("`a![0]` `$1`", "`a![0]` `$1`"),
         ("```\necho $1 ![\n```", "```\necho $1 ![\n```"),
         ("```\nstill streaming $1", "```\nstill streaming $1"),
