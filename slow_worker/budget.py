@@ -1,0 +1,177 @@
+"""The budget ledger: asked before each call, told after it, never overdrawn.
+
+A call is granted only if calls, tokens, seconds and money suffice for its prompt and the longest reply it may give; what parallel calls may still
+use counts as spent until they are settled. A reserve is kept for the final writing. The ledger knows no model; tokens of a prompt are estimated from
+above.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tandem.errors import BudgetReached
+from tandem.schemas.chat import ChatMessage, TokenUsage
+from tandem.schemas.jobs import Usage
+
+SMALLEST_REPLY: Final = 24
+"""A reply of fewer tokens is of no use: rather stop."""
+_MESSAGE_TOKENS: Final = 16
+"""Template tokens around one message, and its share of a default system prompt, at most."""
+_PIECE: Final = re.compile(r"[A-Za-z]+|\d|\s+|[^\sA-Za-z\d]")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one job may spend. ``cost_usd`` None is unlimited."""
+
+    calls: int
+    tokens: int
+    seconds: float
+    tool_calls: int
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens."""
+
+    input_usd: float = 0.0
+    output_usd: float = 0.0
+
+    def of(self, input_tokens: int, output_tokens: int) -> float:
+        return (input_tokens * self.input_usd + output_tokens * self.output_usd) / 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """What is kept back for the final writing."""
+
+    calls: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Leave to make one call."""
+
+    prompt_tokens: int
+    """Estimated from above."""
+    max_tokens: int
+    seconds: float
+    """The call must end within this time."""
+
+
+def prompt_tokens(messages: list[ChatMessage]) -> int:
+    """Tokens of a prompt, estimated from above for byte-pair vocabularies that know English and Chinese: digits singly, letters in threes."""
+    return 24 + sum(_MESSAGE_TOKENS + _text_tokens(message.content) for message in messages)
+
+
+def _text_tokens(text: str) -> int:
+    total = 0.0
+    for piece in _PIECE.findall(text):
+        if piece[0].isascii():
+            total += math.ceil(len(piece) / 3) if piece[0].isalpha() else min(len(piece), 2)
+        else:
+            total += 1.6
+    return math.ceil(total)
+
+
+class BudgetLedger:
+    """Meters of one job.
+
+    Args:
+        limits: What may be spent in all.
+        price: For the meter of dollars.
+        spent: What earlier runs of this job have spent, their seconds included.
+        monotonic: Seconds since some start.
+        reserve: Kept back from every call that is not the last one.
+    """
+
+    def __init__(self, limits: Limits, price: Price, spent: Usage, monotonic: Callable[[], float], reserve: Reserve | None = None) -> None:
+        self._limits = limits
+        self._price = price
+        self._spent = spent
+        self._monotonic = monotonic
+        self._started = monotonic()
+        self._open: list[Grant] = []
+        self.reserve = reserve or Reserve()
+
+    @property
+    def spent(self) -> Usage:
+        """What has been spent, this run's seconds included."""
+        return self._spent.model_copy(update={"seconds": round(self._seconds(), 3)})
+
+    def calls_left(self) -> int:
+        """Calls that may still be made before the last one."""
+        return max(0, self._limits.calls - self.reserve.calls - self._spent.calls - len(self._open))
+
+    def grant(self, prompt: int, wanted: int, *, is_last: bool = False) -> Grant:
+        """Leave to make a call whose reply is at most ``wanted`` tokens, fewer where the budget says so.
+
+        Raises:
+            BudgetReached: Something would not suffice; the message names the meter.
+        """
+        reserve = Reserve() if is_last else self.reserve
+        if self._spent.calls + len(self._open) + 1 > self._limits.calls - reserve.calls:
+            raise BudgetReached(f"the budget of {self._limits.calls} model calls is reached", param="budget.max_calls")
+        seconds = self._limits.seconds - reserve.seconds - self._seconds()
+        if seconds <= 0:
+            raise BudgetReached(f"the budget of {self._limits.seconds:g} seconds is reached", param="budget.max_seconds")
+        reply = min(wanted, self._tokens_left(reserve) - prompt)
+        if reply < min(SMALLEST_REPLY, wanted):
+            raise BudgetReached(f"the budget of {self._limits.tokens} tokens does not allow another call", param="budget.max_tokens")
+        self._check_cost(prompt, reply)
+        grant = Grant(prompt_tokens=prompt, max_tokens=reply, seconds=seconds)
+        self._open.append(grant)
+        return grant
+
+    def settle(self, grant: Grant, used: TokenUsage) -> Usage:
+        """Record what the call used; returns its share."""
+        self._open.remove(grant)
+        share = Usage(
+            calls=1,
+            input_tokens=used.input_tokens,
+            output_tokens=used.output_tokens,
+            cost_usd=self._price.of(used.input_tokens, used.output_tokens),
+        )
+        self.charge(share)
+        return share
+
+    def release(self, grant: Grant) -> None:
+        """The call never reached the model."""
+        self._open.remove(grant)
+
+    def take_tool_call(self) -> None:
+        """Count one tool call. Raises ``BudgetReached``."""
+        if self._spent.tool_calls + 1 > self._limits.tool_calls:
+            raise BudgetReached(f"the budget of {self._limits.tool_calls} tool calls is reached", param="budget.max_tool_calls")
+        self._spent = self._spent.model_copy(update={"tool_calls": self._spent.tool_calls + 1})
+
+    def charge(self, usage: Usage) -> None:
+        """Add what was spent outside this ledger's own grants (a recorded effect of a run that died); its seconds are not counted again."""
+        spent = self._spent
+        self._spent = Usage(
+            calls=spent.calls + usage.calls,
+            input_tokens=spent.input_tokens + usage.input_tokens,
+            output_tokens=spent.output_tokens + usage.output_tokens,
+            tool_calls=spent.tool_calls + usage.tool_calls,
+            seconds=spent.seconds,
+            cost_usd=spent.cost_usd + usage.cost_usd,
+        )
+
+    def _seconds(self) -> float:
+        return self._spent.seconds + self._monotonic() - self._started
+
+    def _tokens_left(self, reserve: Reserve) -> int:
+        pending = sum(grant.prompt_tokens + grant.max_tokens for grant in self._open)
+        return self._limits.tokens - reserve.tokens - self._spent.input_tokens - self._spent.output_tokens - pending
+
+    def _check_cost(self, prompt: int, reply: int) -> None:
+        if self._limits.cost_usd is None:
+            return
+        pending = sum(self._price.of(grant.prompt_tokens, grant.max_tokens) for grant in self._open)
+        if self._spent.cost_usd + pending + self._price.of(prompt, reply) > self._limits.cost_usd:
+            raise BudgetReached(f"the budget of {self._limits.cost_usd:g} US dollars does not allow another call", param="budget.max_cost_usd")

@@ -1,0 +1,46 @@
+"""The graph of System 2: intake -> plan -> waves of attempts -> verify -> (another wave or) synthesize.
+
+Nodes hold no services: a job's come with the run, as its context. Edges only read ``orders``, which ``plan`` and ``verify`` write.
+"""
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Send
+
+from slow_worker.context import JobContext
+from slow_worker.nodes.intake import intake
+from slow_worker.nodes.plan import plan
+from slow_worker.nodes.solve import solve
+from slow_worker.nodes.synthesize import synthesize
+from slow_worker.nodes.verify import verify
+from slow_worker.workspace import Sent, Workspace
+
+Engine = CompiledStateGraph[Workspace, JobContext, Workspace, Workspace]
+
+RECURSION_LIMIT = 500
+"""Supersteps of one job: far above what any budget allows, so that the ledger always stops first."""
+
+
+def build_graph(checkpointer: BaseCheckpointSaver[str] | None) -> Engine:
+    """The compiled graph; one serves all jobs of a process."""
+    graph = StateGraph(Workspace, context_schema=JobContext)
+    graph.add_node("intake", intake)
+    graph.add_node("plan", plan)
+    graph.add_node("solve", solve, input_schema=Sent)
+    graph.add_node("verify", verify)
+    graph.add_node("synthesize", synthesize)
+
+    graph.add_edge(START, "intake")
+    graph.add_edge("intake", "plan")
+    graph.add_conditional_edges("plan", dispatch, ["solve", "synthesize"])
+    graph.add_edge("solve", "verify")
+    graph.add_conditional_edges("verify", dispatch, ["solve", "synthesize"])
+    graph.add_edge("synthesize", END)
+    return graph.compile(checkpointer=checkpointer)
+
+
+def dispatch(state: Workspace) -> list[Send] | str:
+    """One parallel ``solve`` per order; without orders, the writing."""
+    orders = state.get("orders", [])
+    return [Send("solve", Sent(order=order, task=state["task"], plan=state["plan"])) for order in orders] or "synthesize"

@@ -1,0 +1,43 @@
+"""Plan: a flat list of few steps. Only an open task asks the model for one; the rest follow a fixed course."""
+
+from langgraph.runtime import Runtime
+from pydantic import JsonValue
+
+from slow_worker.caller import Ask
+from slow_worker.context import JobContext
+from slow_worker.nodes.room import room_of
+from slow_worker.plans import fixed_plan, read_plan
+from slow_worker.prompts import plan_messages
+from slow_worker.waves import next_wave
+from slow_worker.workspace import Task, Update, Workspace
+from tandem.errors import BudgetReached
+from tandem.schemas.jobs import PlanStep, Usage
+
+_PLAN_TOKENS = 160
+
+
+async def plan(state: Workspace, runtime: Runtime[JobContext]) -> Update:
+    """Make the plan and order the first wave."""
+    context, task = runtime.context, state["task"]
+    steps = await _steps(task, context)
+    await context.progress.plan_created(steps)
+    return {"plan": steps, "orders": next_wave(task, steps, [], context.policy, room_of(context))}
+
+
+async def _steps(task: Task, context: JobContext) -> list[PlanStep]:
+    count = min(context.policy.plan_steps, context.ledger.calls_left() - 1)
+    if task.kind != "open" or count < 2:
+        return fixed_plan(task.kind, task.language, has_python="python" in context.tools)
+    try:
+        recorded, was_recalled = await context.effects.once("plan", lambda: _ask(task, context, count))
+    except BudgetReached:
+        return fixed_plan(task.kind, task.language, has_python=False)
+    assert isinstance(recorded, dict)  # noqa: S101 - the shape `_ask` records
+    if was_recalled:
+        context.ledger.charge(Usage.model_validate(recorded["usage"]))
+    return read_plan(str(recorded["text"]), task.language, count)
+
+
+async def _ask(task: Task, context: JobContext, count: int) -> JsonValue:
+    reply, usage = await context.caller.complete(Ask(plan_messages(task, count), _PLAN_TOKENS, temperature=0.2, seed=room_of(context).seed(0, 0)))
+    return {"text": reply.text, "usage": usage.model_dump(mode="json")}

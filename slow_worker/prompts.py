@@ -1,0 +1,149 @@
+"""What System 2 says to a model, in English and Chinese; worded for small models (Qwen2.5-Coder-1.5B) and plain enough for any.
+
+The language of the prompt is the language of the task, and so is the answer's. Parsers of the replies live beside the strategies that ask.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from slow_worker.workspace import Language, Task
+from tandem.schemas.chat import ChatMessage
+
+LONGEST_TASK_CHARS: Final = 24_000
+"""Of a longer task the middle is left out, and the gap is marked."""
+_CONTEXT_MESSAGES: Final = 6
+
+_SYSTEM: Final[dict[Language, str]] = {
+    "en": "You are a careful assistant. Work exactly, and answer in English.",
+    "zh": "你是一个细心的助手。请认真、准确地完成任务，并用中文回答。",
+}
+_COT: Final[dict[Language, str]] = {
+    "en": (
+        "Solve the problem step by step. Write one short calculation per line and keep track of the units. "
+        "Do not use code.\nEnd with exactly one line:\nAnswer: <{form}>\n\nProblem:\n{task}"
+    ),
+    "zh": "请一步一步解答下面的问题，每行写一个简短的算式，不要写代码。\n最后单独写一行：\n答案：<{form}>\n\n问题：\n{task}",
+}
+_FORMS: Final[dict[Language, dict[str, str]]] = {
+    "en": {"number": "the final number only", "choice": "exactly one of: {choices}", "text": "the final answer, as short as possible"},
+    "zh": {"number": "只写最后的数字", "choice": "以下之一：{choices}", "text": "最终答案，越短越好"},
+}
+_PROGRAM: Final[dict[Language, str]] = {
+    "en": (
+        "Write a Python function solve() without arguments that computes the answer to the problem and returns it as a number. "
+        "First put every given quantity into a variable with a clear name, then compute step by step. "
+        "Use only plain Python and the math module. Reply with one ```python code block and nothing else.\n\nProblem:\n{task}"
+    ),
+    "zh": (
+        "请写一个没有参数的 Python 函数 solve()，计算下面问题的答案并用 return 返回数字。"
+        "先把题目中的每个已知量存入含义清楚的变量，再一步一步计算。"
+        "只使用普通 Python 和 math 模块。只回复一个 ```python 代码块。\n\n问题：\n{task}"
+    ),
+}
+_FAILURE: Final[dict[Language, str]] = {
+    "en": "\n\nAn earlier try failed:\n{failure}\nAvoid this mistake.",
+    "zh": "\n\n之前的一次尝试失败了：\n{failure}\n请避免这个错误。",
+}
+_PLAN: Final[dict[Language, str]] = {
+    "en": (
+        "Make a plan for writing a complete answer to the task. List {count} steps at most, one per line, numbered 1., 2., ... "
+        "Each step is one short phrase (at most 10 words) naming a part that the answer must contain. No explanations.\n\nTask:\n{task}"
+    ),
+    "zh": (
+        "请为完整回答下面的任务列一个计划。最多 {count} 步，每行一步，用 1. 2. 编号。"
+        "每一步用一个简短的短语（不超过 15 个字）说明答案中必须包含的部分。不要解释。\n\n任务：\n{task}"
+    ),
+}
+_STEP: Final[dict[Language, str]] = {
+    "en": (
+        "Task:\n{task}\n\nThe answer has these parts:\n{outline}\n\nWrite notes for part {number} only: {title}\n"
+        "At most 4 short, concrete bullet points, with names, numbers and times where they help. No introduction."
+    ),
+    "zh": (
+        "任务：\n{task}\n\n答案包含以下部分：\n{outline}\n\n只为第 {number} 部分写要点：{title}\n"
+        "最多 4 条简短、具体的要点，需要时给出名称、数字和时间。不要写开场白。"
+    ),
+}
+_WRITE: Final[dict[Language, str]] = {
+    "en": (
+        "Task:\n{task}\n\nNotes:\n{notes}\n\nWrite the final answer to the task from these notes. Keep every requirement of the task, "
+        "keep the order of the parts, give each part a short heading, and correct what contradicts the task. Do not mention the notes."
+    ),
+    "zh": (
+        "任务：\n{task}\n\n要点：\n{notes}\n\n请根据这些要点写出任务的最终答案。满足任务的每一项要求，保持各部分的顺序，"
+        "每部分用一个简短的标题，并改正与任务矛盾的内容。不要提到“要点”。"
+    ),
+}
+_DIRECT: Final[dict[Language, str]] = {"en": "{task}", "zh": "{task}"}
+_CODE: Final[dict[Language, str]] = {
+    "en": "{task}\n\nReply with one complete ```python code block (or the language the task asks for), then at most two sentences.",
+    "zh": "{task}\n\n请回复一个完整的 ```python 代码块（或任务要求的语言），之后最多写两句话。",
+}
+_JSON: Final[dict[Language, str]] = {
+    "en": "{task}\n\nReply with one JSON value and nothing else.{schema}",
+    "zh": "{task}\n\n只回复一个 JSON 值，不要有其他内容。{schema}",
+}
+_SCHEMA: Final[dict[Language, str]] = {"en": " It must satisfy this JSON Schema:\n{schema}", "zh": "必须符合以下 JSON Schema：\n{schema}"}
+
+
+def cot_messages(task: Task) -> list[ChatMessage]:
+    """Ask for a chain of thought that ends with ``Answer: X`` (答案：X)."""
+    contract = task.contract
+    form = "choice" if contract.choices else ("number" if contract.kind == "number" or _wants_number(task) else "text")
+    shape = _FORMS[task.language][form].format(choices=" | ".join(contract.choices or []))
+    return _conversation(task, _COT[task.language].format(form=shape, task=_cut(task.text)))
+
+
+def program_messages(task: Task, failure: str | None) -> list[ChatMessage]:
+    """Ask for a program whose ``solve()`` returns the answer."""
+    return _conversation(task, _PROGRAM[task.language].format(task=_cut(task.text)) + _failed(task.language, failure))
+
+
+def plan_messages(task: Task, count: int) -> list[ChatMessage]:
+    """Ask for a flat list of at most ``count`` short steps."""
+    return _conversation(task, _PLAN[task.language].format(task=_cut(task.text), count=count))
+
+
+def step_messages(task: Task, titles: Sequence[str], number: int) -> list[ChatMessage]:
+    """Notes for the plan's step ``number``, counted from 1."""
+    outline = "\n".join(f"{position}. {title}" for position, title in enumerate(titles, start=1))
+    return _conversation(task, _STEP[task.language].format(task=_cut(task.text), outline=outline, number=number, title=titles[number - 1]))
+
+
+def write_messages(task: Task, notes: str) -> list[ChatMessage]:
+    """Ask for the final text, from notes if there are any."""
+    if not notes:
+        return _conversation(task, _DIRECT[task.language].format(task=_cut(task.text)))
+    return _conversation(task, _WRITE[task.language].format(task=_cut(task.text), notes=notes))
+
+
+def code_messages(task: Task, failure: str | None) -> list[ChatMessage]:
+    """Ask for code in a fenced block."""
+    return _conversation(task, _CODE[task.language].format(task=_cut(task.text)) + _failed(task.language, failure))
+
+
+def json_messages(task: Task, schema: str, failure: str | None) -> list[ChatMessage]:
+    """Ask for one JSON value; ``schema`` empty means any."""
+    wanted = _SCHEMA[task.language].format(schema=schema) if schema else ""
+    return _conversation(task, _JSON[task.language].format(task=_cut(task.text), schema=wanted) + _failed(task.language, failure))
+
+
+def _wants_number(task: Task) -> bool:
+    folded = task.text.casefold()
+    return any(word in folded for word in ("how many", "how much", "how old", "how far", "how long", "多少", "几"))
+
+
+def _conversation(task: Task, request: str) -> list[ChatMessage]:
+    earlier = [message for message in task.context if message.role != "system"][-_CONTEXT_MESSAGES:]
+    return [ChatMessage(role="system", content=_SYSTEM[task.language]), *earlier, ChatMessage(role="user", content=request)]
+
+
+def _failed(language: Language, failure: str | None) -> str:
+    return _FAILURE[language].format(failure=failure) if failure else ""
+
+
+def _cut(text: str) -> str:
+    if len(text) <= LONGEST_TASK_CHARS:
+        return text
+    half = LONGEST_TASK_CHARS // 2
+    return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"
