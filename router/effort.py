@@ -3,7 +3,7 @@
 from typing import Final
 
 from router.features import DENSE_NAMES, dense_features
-from router.text import read_text
+from router.text import Text
 from tandem.schemas.routing import Effort
 
 SURE: Final = 0.8
@@ -14,9 +14,9 @@ _CUES: Final = ("proof", "research", "planning", "deliverable", "analysis", "com
 _CUE_INDEXES: Final = tuple(DENSE_NAMES.index(name) for name in _CUES)
 
 
-def effort_for(message: str, p_slow: float) -> Effort:
+def effort_for(text: Text, p_slow: float) -> Effort:
     """``medium`` or ``high``; ``max`` is only ever asked for, and ``low`` belongs to the fast lane."""
     if p_slow < SURE:
         return "medium"
-    dense = dense_features(read_text(message))
+    dense = dense_features(text)
     return "high" if float(sum(dense[index] for index in _CUE_INDEXES)) >= DEMANDING else "medium"

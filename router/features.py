@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from router.lexicon import LEXICONS
+from router.lexicon import LEXICONS, lexical_features
 from router.text import Text, code_points
 
 Buckets: TypeAlias = NDArray[np.uint16]
@@ -51,7 +51,7 @@ DENSE_NAMES: Final = (*_SHAPE_NAMES, *LEXICONS)
 _NUMBER: Final = re.compile(r"\d+(?:[.,:/]\d+)*")
 _OPERATOR: Final = re.compile(r"[+*/=^<>×÷√∑∫≤≥≠%±]|(?<=\d)\s?-\s?(?=\d)")
 _CODE: Final = re.compile(
-    r"```|\bdef \w+\(|\bclass \w+[:(]|\bimport \w+|\breturn\b|[{};]\n|\b\w{1,40}\(\w{0,40}\)|=>|->|</\w+>|#include|\bselect\b.{1,80}\bfrom\b"
+    r"```|\bdef \w+\(|\bclass \w+[:(]|\bimport \w+|\breturn\b|[{};]\n|(?<=\w)\(\w{0,40}\)|=>|->|</\w+>|#include|\bselect\b.{1,80}\bfrom\b"
 )
 _FORMULA: Final = re.compile(r"\\[a-z]+|\$[^$\n]{1,80}\$|[a-z]\^|\b[a-z]\([a-z]\)|\b[a-z]\s?=\s?[\d(a-z]")
 _ITEM: Final = re.compile(r"^[ \t]{0,12}(?:[-*•]|\(?\d{1,2}[.)、]|[一二三四五六七八九十]、)[ \t]*\S", re.MULTILINE)
@@ -96,8 +96,7 @@ def hashed_features(text: Text) -> Buckets:
 def dense_features(text: Text) -> Dense:
     """The named features, in the order of ``DENSE_NAMES``."""
     tokens = frozenset(text.words.split())
-    has_chinese = text.zh_chars > 0
-    lexical = [lexicon.share(tokens, text.words, text.compact, has_chinese=has_chinese) for lexicon in LEXICONS.values()]
+    lexical = lexical_features(text.words, text.compact, has_chinese=text.zh_chars > 0)
     asks_quantity = lexical[_QUANTITY_QUESTION]
     values = [*_size_features(text, tokens), *_content_features(text, asks_quantity)]
     ordered = dict(values)

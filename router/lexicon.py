@@ -3,8 +3,9 @@
 An English entry matches whole words; one with a space matches the phrase. Chinese entries match anywhere.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import add
 from types import MappingProxyType
 from typing import Final
 
@@ -15,34 +16,47 @@ class Lexicon:
 
     cap: int
     """Hits from which the feature is 1."""
-    words: frozenset[str]
-    phrases: tuple[str, ...]
-    """English phrases with a space at either end."""
-    chinese: tuple[str, ...]
+    entries: frozenset[str]
+    """English words and phrases of up to four words, Chinese words of up to four characters."""
 
-    def share(self, tokens: frozenset[str], words: str, compact: str, *, has_chinese: bool) -> float:
-        """Hits over ``cap``, at most 1."""
-        hits = len(tokens & self.words)
-        for phrase in self.phrases:
-            hits += phrase in words
-        if has_chinese:
-            for phrase in self.chinese:
-                hits += phrase in compact
-        return min(hits / self.cap, 1.0)
+
+def lexical_features(words: str, compact: str, *, has_chinese: bool) -> list[float]:
+    """Hits over cap, at most 1, of each lexicon in the order of ``LEXICONS``; an entry counts once (len(LEXICONS),).
+
+    Args:
+        words: The text's words between single spaces.
+        compact: The text with single spaces.
+        has_chinese: Whether Chinese entries can occur at all.
+    """
+    hits = [0] * len(LEXICONS)
+    for entry in _known(words, compact, has_chinese=has_chinese):
+        for place in _PLACES[entry]:
+            hits[place] += 1
+    return [min(count / lexicon.cap, 1.0) for count, lexicon in zip(hits, LEXICONS.values(), strict=True)]
+
+
+def _known(words: str, compact: str, *, has_chinese: bool) -> Iterator[str]:
+    """Every entry of any lexicon that occurs in the text, once. Sets of all runs are cheaper than a search per entry."""
+    tokens = words.split()
+    runs = tokens
+    yield from _ENGLISH.intersection(runs)
+    for size in range(1, _LONGEST):
+        runs = list(map(_join, runs, tokens[size:]))
+        yield from _ENGLISH.intersection(runs)
+    if has_chinese:
+        pieces = list(compact)
+        yield from _CHINESE.intersection(pieces)
+        for size in range(1, _LONGEST):
+            pieces = list(map(add, pieces, compact[size:]))
+            yield from _CHINESE.intersection(pieces)
+
+
+_join: Final = "{} {}".format
+_LONGEST: Final = 4
 
 
 def _lexicon(cap: int, english: str, chinese: str) -> Lexicon:
-    entries = [entry.strip() for entry in english.split(",") if entry.strip()]
-    return Lexicon(
-        cap=cap,
-        words=frozenset(_single(entries)),
-        phrases=tuple(f" {entry} " for entry in entries if " " in entry),
-        chinese=tuple(chinese.split()),
-    )
-
-
-def _single(entries: Iterable[str]) -> Iterable[str]:
-    return (entry for entry in entries if " " not in entry)
+    return Lexicon(cap=cap, entries=frozenset([*(entry.strip() for entry in english.split(",")), *chinese.split()]))
 
 
 LEXICONS: Final[Mapping[str, Lexicon]] = MappingProxyType({
@@ -142,7 +156,7 @@ LEXICONS: Final[Mapping[str, Lexicon]] = MappingProxyType({
         1,
         "hi, hello, hey, yo, hiya, howdy, greetings, sup, morning, good morning, good evening, good afternoon, good night, how are you, "
         "what s up, nice to meet you, are you there, who are you, how s it going",
-        "你好 您好 嗨 哈喽 早上好 晚上好 下午好 晚安 早安 在吗 在么 你是谁 你叫什么 最近怎么样 吃了吗 早啊 中午好",
+        "你好 您好 嗨 哈喽 早上好 晚上好 下午好 晚安 早安 在吗 在么 你是谁 你叫什么 最近如何 吃了吗 早啊 中午好",
     ),
     "courtesy": _lexicon(
         1,
@@ -176,3 +190,21 @@ LEXICONS: Final[Mapping[str, Lexicon]] = MappingProxyType({
     ),
 })
 """Feature name to word list; the order is the order of the features."""
+
+
+def _places() -> dict[str, tuple[int, ...]]:
+    """Each entry's lexicons, by their place."""
+    places: dict[str, tuple[int, ...]] = {}
+    for place, lexicon in enumerate(LEXICONS.values()):
+        for entry in lexicon.entries:
+            places[entry] = (*places.get(entry, ()), place)
+    return places
+
+
+def _ascii(entries: Iterable[str], *, is_ascii: bool) -> frozenset[str]:
+    return frozenset(entry for entry in entries if entry.isascii() == is_ascii)
+
+
+_PLACES: Final = _places()
+_ENGLISH: Final = _ascii(_PLACES, is_ascii=True)
+_CHINESE: Final = _ascii(_PLACES, is_ascii=False)

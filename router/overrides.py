@@ -4,13 +4,12 @@ Quoted words, code and negated phrases do not count. Knows nothing of scores.
 """
 
 import re
-import unicodedata
 from typing import Final
 
-from router.text import HEAD_CHARS, TAIL_CHARS
+from router.text import Text
 from tandem.schemas.routing import Lane
 
-_COMMAND: Final = re.compile(r"\s*/(deep|fast)(?=\s|$)\s?", re.IGNORECASE)
+_COMMAND: Final = re.compile(r"\s*[/／](deep|fast)(?=\s|$)\s?", re.IGNORECASE)
 _QUOTED: Final = re.compile(
     r"```.*?(?:```|$)|`[^`\n]*`|\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|『[^』\n]*』|《[^》\n]*》|^>.*$", re.DOTALL | re.MULTILINE
 )
@@ -26,13 +25,16 @@ _THINK: Final = re.compile(
     r"|(?:认真|仔细|好好|深入|慎重|深度|认认真真|仔仔细细|多)(?:地|的)?(?:想想|想一想|思考|想清楚|推理|琢磨|考虑一下|思考一下)|一步一步(?:地|来)?(?:想|思考|推理)|慢慢想"
 )
 
+_HINTS: Final = ("think", "reason", "take your time", "deep", "slow", "想", "思考", "推理", "琢磨", "考虑")
+"""Some of these stands in every match of ``_THINK``: most messages are done after a few plain searches."""
 
-def lane_in_words(message: str) -> Lane | None:
+
+def lane_in_words(text: Text) -> Lane | None:
     """The lane a message itself asks for; a leading command beats a phrase."""
-    command = _COMMAND.match(message)
+    command = _COMMAND.match(text.view)
     if command is not None:
-        return "slow" if command.group(1).lower() == "deep" else "fast"
-    return "slow" if _asks_to_think(_ask(message)) else None
+        return "slow" if command.group(1) == "deep" else "fast"
+    return "slow" if _asks_to_think(text.view) else None
 
 
 def strip_command(message: str) -> str:
@@ -42,13 +44,8 @@ def strip_command(message: str) -> str:
     return rest if rest.strip() else message
 
 
-def _ask(message: str) -> str:
-    """Head and tail, normalised, without what is quoted."""
-    if len(message) > HEAD_CHARS + TAIL_CHARS:
-        message = f"{message[:HEAD_CHARS]}\n{message[-TAIL_CHARS:]}"
-    plain = unicodedata.normalize("NFKC", message).lower().replace("’", "'")[:2_000]
-    return _QUOTED.sub(" ", plain)
-
-
-def _asks_to_think(ask: str) -> bool:
+def _asks_to_think(view: str) -> bool:
+    if not any(hint in view for hint in _HINTS):
+        return False
+    ask = _QUOTED.sub(" ", view.replace("’", "'"))
     return any(_NEGATED.search(ask, max(0, found.start() - 40), found.start()) is None for found in _THINK.finditer(ask))

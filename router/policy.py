@@ -10,7 +10,7 @@ from typing import Final
 
 from router.effort import effort_for
 from router.overrides import lane_in_words
-from router.text import read_text
+from router.text import Text, read_text
 from tandem.errors import SettingsInvalid
 from tandem.ports import Classifier, Turns
 from tandem.schemas.routing import Decision, Effort, Lane, OverrideSource, Reason
@@ -40,12 +40,13 @@ def default_policy(settings: RouterSettings) -> Policy:
 def decide(turns: Turns, classifier: Classifier, policy: Policy, *, timer_ns: Callable[[], int] = time.thread_time_ns) -> Decision:
     """Choose the lane and the effort. Equal arguments give equal decisions except for ``latency_us``, read from ``timer_ns``."""
     started_ns = timer_ns()
+    text = read_text(turns.text)
     score = classifier.score(turns)
-    forced = _forced(turns)
+    forced = _forced(turns, text)
     lane: Lane = forced[0] if forced else _by_score(score.p_slow, policy)
     return Decision(
         lane=lane,
-        effort=_effort(turns, lane, forced, score.p_slow),
+        effort=_effort(turns, text, lane, forced, score.p_slow),
         p_slow=score.p_slow,
         threshold=policy.threshold,
         margin=score.p_slow - policy.threshold,
@@ -53,16 +54,16 @@ def decide(turns: Turns, classifier: Classifier, policy: Policy, *, timer_ns: Ca
         model_version=classifier.version,
         override=forced[1] if forced else None,
         reasons=[Reason(feature=name, weight=weight) for name, weight in score.contributions],
-        language=read_text(turns.text).language,
+        language=text.language,
         latency_us=max(timer_ns() - started_ns, 0) / 1_000,
     )
 
 
-def _forced(turns: Turns) -> tuple[Lane, OverrideSource] | None:
+def _forced(turns: Turns, text: Text) -> tuple[Lane, OverrideSource] | None:
     """Who forces the lane, if anybody does."""
     if turns.choice != "auto":
         return turns.choice, "lane"
-    spoken = lane_in_words(turns.text)
+    spoken = lane_in_words(text)
     if spoken is not None:
         return spoken, "text"
     if turns.effort in _SLOW_EFFORTS:
@@ -74,7 +75,7 @@ def _by_score(p_slow: float, policy: Policy) -> Lane:
     return "slow" if p_slow >= policy.threshold else "fast"
 
 
-def _effort(turns: Turns, lane: Lane, forced: tuple[Lane, OverrideSource] | None, p_slow: float) -> Effort:
+def _effort(turns: Turns, text: Text, lane: Lane, forced: tuple[Lane, OverrideSource] | None, p_slow: float) -> Effort:
     """What the caller asks for, else low for the fast lane; a user who says "think hard" gets high."""
     if turns.effort is not None:
         return turns.effort
@@ -82,4 +83,4 @@ def _effort(turns: Turns, lane: Lane, forced: tuple[Lane, OverrideSource] | None
         return "low"
     if forced == ("slow", "text"):
         return "high"
-    return effort_for(turns.text, p_slow)
+    return effort_for(text, p_slow)

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.overrides import lane_in_words, strip_command
+from router.text import read_text
 
 
 @pytest.mark.parametrize(
@@ -29,12 +30,12 @@ from router.overrides import lane_in_words, strip_command
     ],
 )
 def test_words_that_ask_for_the_slow_lane_are_heard(message: str) -> None:
-    assert lane_in_words(message) == "slow"
+    assert lane_in_words(read_text(message)) == "slow"
 
 
 @pytest.mark.parametrize("message", ["/fast prove it", "/fast", "\n/Fast think hard"])
 def test_the_fast_command_is_heard(message: str) -> None:
-    assert lane_in_words(message) == "fast"
+    assert lane_in_words(read_text(message)) == "fast"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_the_fast_command_is_heard(message: str) -> None:
     ],
 )
 def test_other_words_leave_the_lane_open(message: str) -> None:
-    assert lane_in_words(message) is None
+    assert lane_in_words(read_text(message)) is None
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,7 @@ def test_other_words_leave_the_lane_open(message: str) -> None:
         (" /Deep  why?", " why?"),
         ("why /deep?", "why /deep?"),
         ("/deep", "/deep"),
+        ("／deep 为什么", "为什么"),
         ("/deeply", "/deeply"),
     ],
 )
@@ -77,10 +79,10 @@ def test_the_command_is_stripped_for_the_model(message: str, rest: str) -> None:
 
 @given(st.text(st.characters(), max_size=500))
 def test_any_text_can_be_asked(message: str) -> None:
-    assert lane_in_words(message) in {None, "fast", "slow"}
+    assert lane_in_words(read_text(message)) in {None, "fast", "slow"}
     assert strip_command(message) in message
 
 
 def test_a_long_text_is_read_at_both_ends_only() -> None:
-    assert lane_in_words("word " * 40_000 + "think hard") == "slow"
-    assert lane_in_words("word " * 20_000 + "think hard" + " word" * 20_000) is None
+    assert lane_in_words(read_text("word " * 40_000 + "think hard")) == "slow"
+    assert lane_in_words(read_text("word " * 20_000 + "think hard" + " word" * 20_000)) is None
