@@ -21,10 +21,11 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 import httpcore
 import idna
+import structlog
+from structlog.typing import FilteringBoundLogger
 
 from tandem.errors import EgressDenied, SettingsInvalid
 from tandem.settings import EgressSettings
-from tandem.telemetry.logging import get_logger
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -72,7 +73,8 @@ _NUMERIC_LABEL: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _UNSAFE: Final = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 _URL_SAFE: Final = "%/:?[]@!$&'()*+,;=~"
 
-_log = get_logger(__name__)
+# Not by way of tandem.telemetry, which lies beside this module in the layers.
+_log = cast("FilteringBoundLogger", structlog.get_logger(logger_name=__name__))
 
 
 @dataclass(frozen=True, slots=True)
