@@ -139,6 +139,51 @@ class RecordingBackend(httpcore.AsyncNetworkBackend):
         raise httpcore.ConnectError(f"refused by {host}")
 
 
+class ScriptedStream(httpcore.AsyncNetworkStream):
+    """A connection that speaks TLS in name only: keeps the server name and what is written, answers 200."""
+
+    def __init__(self) -> None:
+        self.server_names: list[str | None] = []
+        self.written = b""
+        self._answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        self.server_names.append(server_hostname)
+        assert ssl_context.verify_mode is ssl.CERT_REQUIRED
+        return self
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.written += buffer
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        answer, self._answer = self._answer, b""
+        return answer
+
+    async def aclose(self) -> None:
+        return None
+
+
+class ConnectingBackend(RecordingBackend):
+    """Remembers what was dialled and hands out one scripted connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stream = ScriptedStream()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        self.dialled.append((host, port))
+        return self.stream
+
+
 def settings(*allow: str, timeout_s: float = 5.0) -> EgressSettings:
     return EgressSettings(allow=list(allow), timeout_s=timeout_s)
 
@@ -301,6 +346,34 @@ async def test_the_request_arrives_as_it_was_given(tls: ssl.SSLContext) -> None:
     assert "accept-encoding: identity" in head
     assert "forged" not in head
     assert head.endswith("{}")
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "server_name", "authority"),
+    [
+        ("https://public.example/", PUBLIC, "public.example", "public.example"),
+        ("https://public.example.:8443/", PUBLIC, "public.example", "public.example:8443"),
+        (f"https://{PUBLIC}/", PUBLIC, PUBLIC, PUBLIC),
+        (f"https://[{PUBLIC_V6}]:8443/", PUBLIC_V6, PUBLIC_V6, f"[{PUBLIC_V6}]:8443"),
+    ],
+)
+async def test_certificate_and_host_header_are_the_names_while_the_address_is_dialled(
+    url: str, address: str, server_name: str, authority: str, tls: ssl.SSLContext
+) -> None:
+    backend = ConnectingBackend()
+    response = await GuardedClient(settings(), resolver=fake_resolver, backend=backend, ssl_context=tls).post(url, {}, b"")
+    assert response.status == 200
+    assert (backend.dialled[0][0], backend.stream.server_names) == (address, [server_name])
+    assert f"\r\nhost: {authority}\r\n" in backend.stream.written.decode().lower()
+
+
+async def test_two_requests_are_judged_and_dialled_twice(tls: ssl.SSLContext) -> None:
+    backend = ConnectingBackend()
+    guarded = GuardedClient(settings(), resolver=Rebinding(), backend=backend, ssl_context=tls)
+    assert (await guarded.post("https://rebinding.example/", {}, b"")).status == 200
+    with pytest.raises(EgressDenied):
+        await guarded.post("https://rebinding.example/", {}, b"")
+    assert backend.dialled == [(PUBLIC, 443)]
 
 
 async def test_a_redirect_is_returned_and_not_followed(tls: ssl.SSLContext) -> None:
