@@ -3,6 +3,7 @@
 Ends what it started, by process id. It knows the outside only: addresses, the key file, the log folder.
 """
 
+import json
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from tandem.settings import ENV_PREFIX
 
 _PORT_KEYS: Final = ("GATEWAY_PORT", "UI_PORT", "REDIS_PORT", "FAST_PORT", "SLOW_PORT")
 _ROOT: Final = Path(__file__).resolve().parents[2]
+PLAIN_SCRIPT: Final[Mapping[str, object]] = {"default": {"text": "Step by step: it is simple.\nAnswer: 12", "token_gap_s": 0.01}}
 
 
 def free_ports(count: int) -> list[int]:
@@ -53,7 +55,7 @@ class Platform:
 
     @property
     def key(self) -> str:
-        return (self.home / "secrets" / "local.key").read_text(encoding="utf-8").strip()
+        return (self.home / "secrets" / "local_key").read_text(encoding="utf-8").strip()
 
     def printed(self) -> str:
         return self.output.read_text(encoding="utf-8", errors="replace")
@@ -126,3 +128,30 @@ def running_platform(home: Path, *arguments: str, environ: Mapping[str, str] | N
         yield platform
     finally:
         platform.stop()
+
+
+@contextmanager
+def scripted_model_process(folder: Path, script: Mapping[str, object] = PLAIN_SCRIPT) -> Generator[str]:
+    """A scripted model server in a process of its own; yields its base URL with ``/v1``."""
+    path = folder / "script.json"
+    path.write_text(json.dumps(script), encoding="utf-8")
+    port = free_ports(1)[0]
+    command = [sys.executable, "-m", "tandem.testing.scripted_model", "--port", str(port), "--script", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(_ROOT)}) as process:
+        try:
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def platform_on_script(
+    folder: Path, *arguments: str, script: Mapping[str, object] = PLAIN_SCRIPT, environ: Mapping[str, str] | None = None
+) -> Generator[Platform]:
+    """A ready platform with both lanes on one scripted model; webhook receivers on 127.0.0.1 are allowed."""
+    with scripted_model_process(folder, script) as url:
+        lanes = {f"{ENV_PREFIX}{lane}_{key}": value for lane in ("FAST", "SLOW") for key, value in (("URL", url), ("MODEL", "scripted"))}
+        settings = lanes | {f"{ENV_PREFIX}EGRESS_ALLOW": "127.0.0.1", f"{ENV_PREFIX}DATABASE_SYNCHRONOUS": "normal"} | dict(environ or {})
+        with running_platform(folder / "home", "--no-proof", *arguments, environ=settings) as platform:
+            platform.wait_for("Tandem is ready", timeout_s=90)
+            yield platform
