@@ -46,8 +46,8 @@ def copilot_messages(
 ) -> list[ChatMessage]:
     """The system prompt and as much of the newest history as fits ``context_tokens`` beside a reply of ``reply_tokens``.
 
-    System messages of the history join the system prompt, since chat templates take one, at the start. The newest message is always kept whole: when it
-    alone is too long, the model server says so, which is better than an answer to half a question. A kept history starts with a user's message.
+    System messages of the history join the system prompt, since chat templates take one, at the start. The newest message is always kept whole: when
+    it alone is too long, the model server says so, which is better than an answer to half a question. A kept history starts with a user's message.
     """
     extra = [message.content for message in history if message.role == "system"]
     system = ChatMessage(role="system", content="\n\n".join([SYSTEM_PROMPTS[language], *extra]))

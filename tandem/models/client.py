@@ -66,6 +66,7 @@ class OpenAIChatModel:
             timeout=httpx.Timeout(endpoint.read_timeout_s, connect=endpoint.connect_timeout_s),
             limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=IDLE_CONNECTION_S),
             trust_env=False,
+            verify=endpoint.url.startswith("https:"),  # loading the root certificates takes longer than a local model's first word
             transport=transport,
         )
 
