@@ -9,7 +9,8 @@ on or is killed: several machines need PostgreSQL, where the server ends such a 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -93,21 +94,15 @@ class Database:
     async def _repeat(self, engine: AsyncEngine, work: Work[Result], *, is_writing: bool) -> Result:
         waits = {verdict: iter(seconds) for verdict, seconds in _RETRY_WAITS_S.items()}
         while True:
-            is_committing = False
+            progress = _Progress()
             try:
                 self._make_folder()
                 async with engine.connect() as connection:
-                    if not is_writing:
-                        return await work(connection)
-                    await connection.begin()
-                    result = await work(connection)
-                    is_committing = True
-                    await connection.commit()
-                    return result
+                    return await _undisturbed(_write(connection, work, progress) if is_writing else _read(connection, work))
             except DRIVER_ERRORS as error:
                 verdict = judge(error)
                 # A connection lost while the commit was under way may have committed: repeating could do the work twice.
-                is_repeatable = verdict in waits and not (verdict is Verdict.DISCONNECTED and is_committing)
+                is_repeatable = verdict in waits and not (verdict is Verdict.DISCONNECTED and progress.is_committing)
                 wait_s = next(waits[verdict], None) if is_repeatable else None
                 if wait_s is None:
                     if (translated := translate(error, verdict)) is None:
@@ -119,6 +114,45 @@ class Database:
         """The database file holds everybody's conversations: its folder, when we make it, is the owner's alone."""
         if self._path is not None and not self._path.parent.is_dir():
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a transaction came."""
+
+    is_committing: bool = False
+
+
+async def _read(connection: AsyncConnection, work: Work[Result]) -> Result:
+    return await work(connection)
+
+
+async def _write(connection: AsyncConnection, work: Work[Result], progress: _Progress) -> Result:
+    await connection.begin()
+    result = await work(connection)
+    progress.is_committing = True
+    await connection.commit()
+    return result
+
+
+async def _undisturbed(work: Coroutine[Any, Any, Result]) -> Result:
+    """Finish what was begun even when the caller is cancelled, and deliver the cancellation then.
+
+    A connection dropped in the middle of a statement keeps SQLite's locks until its cursors are collected, and costs a new connection anywhere.
+    The wait is bounded by the database's own time-outs.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # the caller is gone: mark it as seen
+    raise cancelled
 
 
 def _parse(url: str) -> URL:

@@ -3,12 +3,13 @@
 import asyncio
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 import asyncpg
 import pytest
 
-pytest.register_assert_rewrite("tandem.testing")
+pytest.register_assert_rewrite(*(f"tandem.testing.{name}_suite" for name in ("job", "thread", "record", "race", "notifier")))
 
 from tandem.testing.samples import Samples  # noqa: E402 - after the line that makes its neighbours' assertions explain themselves
 
@@ -22,7 +23,20 @@ def samples() -> Samples:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """An empty database that is dropped at the end."""
+    """An empty database that lives as long as the tests."""
+    with _throw_away_database() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres_url() -> Iterator[str]:
+    """An empty database for one test."""
+    with _throw_away_database() as url:
+        yield url
+
+
+@contextmanager
+def _throw_away_database() -> Generator[str]:
     name = f"tandem_test_{uuid.uuid4().hex[:12]}"
     try:
         asyncio.run(_administer(f'CREATE DATABASE "{name}"'))
@@ -30,8 +44,10 @@ def postgres_url() -> Iterator[str]:
         if "CI" in os.environ:
             raise
         pytest.skip(f"no PostgreSQL at {POSTGRES}: {error}")
-    yield f"{POSTGRES}/{name}"
-    asyncio.run(_administer(f'DROP DATABASE "{name}" WITH (FORCE)'))
+    try:
+        yield f"{POSTGRES}/{name}"
+    finally:
+        asyncio.run(_administer(f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
 async def _administer(statement: str) -> None:
