@@ -6,14 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from openai import OpenAI
+from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from gateway.delivery import Courier, Schedule
@@ -25,7 +28,7 @@ from tandem.ids import DEFAULT_TENANT, IdFactory, JobId
 from tandem.ports import NewJob, Outcome, Storage
 from tandem.schemas.jobs import JobRequest, JobResult, JobStatus
 from tandem.secrets import load_webhook_secret
-from tandem.settings import DispatcherSettings, EgressSettings, RedisSettings, Settings
+from tandem.settings import DatabaseSettings, DispatcherSettings, EgressSettings, RedisSettings, Settings
 from tandem.storage import open_storage
 from tandem.telemetry.clock import SystemClock
 from tandem.telemetry.metrics import new_metrics
@@ -78,6 +81,28 @@ async def storage(tmp_path: Path) -> AsyncGenerator[Storage]:
     await storage.migrate()
     yield storage
     await storage.close()
+
+
+@pytest.fixture
+async def postgres_storage(tmp_path: Path) -> AsyncGenerator[Storage]:
+    """The stores in a throw-away PostgreSQL database."""
+    server = os.environ.get("TEST_POSTGRES_URL", "postgresql://127.0.0.1:5432")
+    name = f"tandem_dispatcher_{uuid.uuid4().hex[:12]}"
+    try:
+        administration = await asyncpg.connect(f"{server}/postgres", timeout=5)
+    except (OSError, asyncpg.PostgresError) as error:
+        if "CI" in os.environ:
+            raise
+        pytest.skip(f"no PostgreSQL at {server}: {error}")
+    await administration.execute(f'CREATE DATABASE "{name}"')
+    storage = open_storage(Settings(home=tmp_path, database=DatabaseSettings(url=SecretStr(f"{server}/{name}"))))
+    try:
+        await storage.migrate()
+        yield storage
+    finally:
+        await storage.close()
+        await administration.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        await administration.close()
 
 
 async def submit(storage: Storage, webhook_url: str | None = None) -> JobId:
@@ -188,13 +213,21 @@ async def test_a_hanging_receiver_does_not_hold_up_the_others(storage: Storage, 
     server.close()
 
 
-async def test_two_dispatchers_send_each_webhook_once(storage: Storage, receiver: Receiver, tmp_path: Path) -> None:
+async def send_twenty_by_two(storage: Storage, receiver: Receiver, home: Path) -> None:
     for _ in range(20):
         await finished_job(storage, receiver.url)
-    both = settings(tmp_path, "127.0.0.1")
+    both = settings(home, "127.0.0.1")
     async with dispatching(both, storage), dispatching(both, storage):
         await until_outbox(storage, delivered=20)
     assert len(receiver.received) == 20
+
+
+async def test_two_dispatchers_send_each_webhook_once(storage: Storage, receiver: Receiver, tmp_path: Path) -> None:
+    await send_twenty_by_two(storage, receiver, tmp_path)
+
+
+async def test_two_dispatchers_on_postgresql_send_each_webhook_once(postgres_storage: Storage, receiver: Receiver, tmp_path: Path) -> None:
+    await send_twenty_by_two(postgres_storage, receiver, tmp_path)
 
 
 async def test_a_job_that_loses_its_last_worker_fails_with_a_webhook(storage: Storage, receiver: Receiver, tmp_path: Path) -> None:

@@ -401,7 +401,7 @@ async def test_a_dripping_answer_ends_at_the_total_time(tls: ssl.SSLContext) -> 
         started = asyncio.get_running_loop().time()
         with pytest.raises(TimeoutError):
             await client(tls, timeout_s=0.1).post(url, {}, b"")
-        assert asyncio.get_running_loop().time() - started < 1
+        assert asyncio.get_running_loop().time() - started < 3
 
 
 async def test_a_silent_server_ends_at_the_total_time(tls: ssl.SSLContext) -> None:
