@@ -183,9 +183,10 @@ async def test_no_more_deliveries_run_at_once_than_there_are_places(room: Room) 
     assert room.value("tandem_webhook_attempts_total", outcome="delivered") == 5
 
 
-async def test_a_defect_with_one_delivery_does_not_stop_the_others(room: Room) -> None:
+@pytest.mark.parametrize("fault", [ValueError("defect"), StorageUnavailable("away")])
+async def test_a_delivery_that_breaks_does_not_stop_the_others(fault: Exception, room: Room) -> None:
     room.store.due = [delivery(1)]
-    room.courier.fault = ValueError("defect")
+    room.courier.fault = fault
     deliveries = Deliveries(room.ports, room.settings)
     await deliveries.sweep()
     await deliveries.finish(5)
