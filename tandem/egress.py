@@ -196,7 +196,7 @@ class GuardedClient:
         sent = [(name.encode("ascii"), value.encode("ascii")) for name, value in ({**{k.lower(): v for k, v in headers.items()}, **ours}).items()]
         url = httpcore.URL(scheme=target.scheme.encode(), host=target.host.encode(), port=target.port, target=target.path.encode())
         # A pool for this one request: a kept connection would skip the judgment.
-        pool = httpcore.AsyncConnectionPool(ssl_context=self._ssl_context, network_backend=_PinnedBackend(target, self._backend), max_connections=1)
+        pool = httpcore.AsyncConnectionPool(ssl_context=self._ssl_context, network_backend=PinnedBackend(target, self._backend), max_connections=1)
         timeouts = {"timeout": {"connect": CONNECT_TIMEOUT_S}}
         async with pool, pool.stream("POST", url, headers=sent, content=body, extensions=timeouts) as response:
             content, is_truncated = await _read(response, max_response_bytes)
@@ -204,7 +204,7 @@ class GuardedClient:
             return Response(response.status, names, content, is_truncated)
 
 
-class _PinnedBackend(httpcore.AsyncNetworkBackend):
+class PinnedBackend(httpcore.AsyncNetworkBackend):
     """Dials the judged addresses of one target and nothing else."""
 
     def __init__(self, target: Target, inner: httpcore.AsyncNetworkBackend) -> None:
@@ -236,9 +236,6 @@ class _PinnedBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> httpcore.AsyncNetworkStream:
         raise EgressDenied(f"unix sockets such as {path!r} are never dialled")
-
-    async def sleep(self, seconds: float) -> None:
-        await self._inner.sleep(seconds)
 
 
 async def _read(response: httpcore.Response, limit: int) -> tuple[bytes, bool]:
@@ -361,4 +358,4 @@ def _allowed_host(entry: str) -> str:
     return host
 
 
-__all__ = ["AllowList", "GuardedClient", "Resolver", "Response", "Target", "check_target", "is_public", "resolve"]
+__all__ = ["AllowList", "GuardedClient", "PinnedBackend", "Resolver", "Response", "Target", "check_target", "is_public", "resolve"]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.egress import AllowList, GuardedClient, check_target, is_public
+from tandem.egress import AllowList, GuardedClient, PinnedBackend, check_target, is_public, resolve
 from tandem.errors import EgressDenied, SettingsInvalid
 from tandem.settings import EgressSettings
 
@@ -365,6 +365,21 @@ async def test_certificate_and_host_header_are_the_names_while_the_address_is_di
     assert response.status == 200
     assert (backend.dialled[0][0], backend.stream.server_names) == (address, [server_name])
     assert f"\r\nhost: {authority}\r\n" in backend.stream.written.decode().lower()
+
+
+async def test_nothing_but_the_judged_target_can_be_dialled() -> None:
+    backend = RecordingBackend()
+    pinned = PinnedBackend(await check_target("https://public.example/", settings(), fake_resolver), backend)
+    for host, port in (("other.example", 443), ("public.example", 22), (PUBLIC, 443)):
+        with pytest.raises(EgressDenied, match="was not judged"):
+            await pinned.connect_tcp(host, port)
+    with pytest.raises(EgressDenied, match="unix sockets"):
+        await pinned.connect_unix_socket("/var/run/docker.sock")
+    assert backend.dialled == []
+
+
+async def test_the_systems_resolver_answers_with_literal_addresses() -> None:
+    assert "127.0.0.1" in await resolve("127.0.0.1", 80)
 
 
 async def test_two_requests_are_judged_and_dialled_twice(tls: ssl.SSLContext) -> None:

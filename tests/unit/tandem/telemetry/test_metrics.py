@@ -3,6 +3,7 @@
 from dataclasses import fields
 from datetime import timedelta
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from tandem.ports import Clock
@@ -15,6 +16,12 @@ def test_two_sets_of_metrics_do_not_share_a_registry() -> None:
     first.hints.labels("sent").inc()
     assert first.registry.get_sample_value("tandem_hints_total", {"outcome": "sent"}) == 1
     assert second.registry.get_sample_value("tandem_hints_total", {"outcome": "sent"}) is None
+
+
+def test_metrics_can_join_a_given_registry() -> None:
+    registry = CollectorRegistry()
+    assert new_metrics(registry).registry is registry
+    assert registry.get_sample_value("tandem_chat_in_flight") == 0
 
 
 def test_every_metric_is_exposed_under_our_prefix() -> None:
