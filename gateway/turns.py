@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from fast_model.prompts import acknowledgement, copilot_messages
-
 from gateway.auth import Principal
 from gateway.background import Background
 from gateway.errors import error_message
@@ -19,7 +18,7 @@ from gateway.jobs import JobDesk
 from gateway.routing import Routing, title_of
 from gateway.streams import with_pauses
 from router.overrides import strip_command
-from tandem.errors import Conflict, InternalError, TandemError
+from tandem.errors import Conflict, InternalError, ModelContextExceeded, ModelError, TandemError
 from tandem.ids import DecisionId, IdFactory, JobId, MessageId, TenantId, ThreadId, TurnId
 from tandem.ports import ChatModel, Clock, NewEvent, NewJob, ThreadStore, Turns, TurnWork
 from tandem.schemas.chat import ChatMessage, ChatRequest
@@ -39,8 +38,8 @@ FLUSH_CHARS: Final = 2_000
 HISTORY_EVENTS: Final = 4_000
 """How far back, in events, a turn looks for its conversation."""
 HISTORY_MESSAGES: Final = 200
-CHARS_PER_TOKEN: Final = 2
-"""Cautious, between English (4) and Chinese (1 to 1.5)."""
+CHARS_PER_TOKEN: Final = 4
+"""Generous, as in English: the prompt is cut to tokens later, a job's model has its own context."""
 CLOSE_GRACE_S: Final = 5.0
 _log = get_logger(__name__)
 
@@ -79,6 +78,7 @@ class TurnRunner:
         self._fast = fast
         self._ids = ids
         self._clock = clock
+        self._context_tokens = context_tokens
         self._history_chars = max(0, context_tokens - max_tokens) * CHARS_PER_TOKEN
         self._max_tokens = max_tokens
         self._background = Background()
@@ -119,7 +119,7 @@ class TurnRunner:
                 )
             raise
         except TandemError as error:
-            await self._fail(turn, JobFailure(code=error.code, message=error_message(error)))
+            await self._fail(turn, JobFailure(code=error.code, message=_said_of(error)))
         except Exception:  # noqa: BLE001 - the task's boundary: whatever broke is logged with its traceback, and the turn does not stay open
             _log.exception("turn_failed", turn_id=turn.id)
             await self._fail(turn, JobFailure(code=InternalError.code, message=error_message(InternalError("unexpected"))))
@@ -144,7 +144,8 @@ class TurnRunner:
             await self._hand_over(turn, [*history, ChatMessage(role="user", content=task)], decision_id, decision)
 
     async def _answer_fast(self, turn: _Turn, conversation: Sequence[ChatMessage], decision_id: DecisionId, decision: Decision) -> None:
-        request = ChatRequest(messages=copilot_messages(conversation, decision.language), max_tokens=self._max_tokens)
+        said = copilot_messages(conversation, decision.language, context_tokens=self._context_tokens, reply_tokens=self._max_tokens)
+        request = ChatRequest(messages=said, max_tokens=self._max_tokens)
         text = await self._relay(turn, request)
         appended = await self._threads.complete_turn(turn.id, self._ids.message(), text, lane="fast", decision_id=decision_id, job_id=None)
         self._desk.announce(appended)
@@ -210,6 +211,15 @@ class TurnRunner:
                 break
         lanes: list[Lane] = [message.lane for message in stored if message.lane]
         return _newest(stored, self._history_chars - len(turn.asked.content)), lanes[-1] if lanes else None
+
+
+def _said_of(error: TandemError) -> str:
+    """What the conversation shows of a failure; a model server's own words, which may hold paths and addresses, stay out."""
+    if isinstance(error, ModelContextExceeded):
+        return "the conversation does not fit the model's context; begin another one, or send this message to the slow lane"
+    if isinstance(error, ModelError):
+        return "the fast model could not answer; send the message again, or choose the slow lane"
+    return error_message(error)
 
 
 def _newest(stored: Sequence[ThreadMessage], budget_chars: int) -> list[ChatMessage]:

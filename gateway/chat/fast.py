@@ -4,15 +4,14 @@ import time
 from typing import Final
 
 import msgspec
-from fast_model.prompts import copilot_messages
 
+from fast_model.prompts import SYSTEM_PROMPTS
 from gateway.asgi import dump_json, send_whole
 from gateway.chat.call import Call
 from gateway.chat.request import splice
 from gateway.chat.upstream import Reply, Transport
 from gateway.errors import error_body, shown
 from tandem.errors import InvalidRequest, ModelBadResponse, ModelContextExceeded, ModelError, ModelUnavailable, TandemError
-from tandem.schemas.routing import Decision
 from tandem.sse import DONE_FRAME, RESPONSE_HEADERS, data_frame
 
 MAX_REPLY_BYTES: Final = 33_554_432
@@ -43,7 +42,7 @@ _UPSET: Final = msgspec.json.Decoder(_UpsetBody)
 
 async def answer_fast(call: Call, transport: Transport, model: str) -> None:
     """Answer from the fast model. Raises ``TandemError`` until the first byte is out; later faults become an error event."""
-    prompt = None if call.body.has_system() else system_prompt(call.decision)
+    prompt = None if call.body.has_system() else SYSTEM_PROMPTS[call.decision.language]
     reply = await transport.send(splice(call.raw, model, prompt))
     try:
         if reply.status != 200:
@@ -51,12 +50,6 @@ async def answer_fast(call: Call, transport: Transport, model: str) -> None:
         await (_pass_stream(call, reply) if call.body.stream else _pass_whole(call, reply))
     finally:
         reply.close()
-
-
-def system_prompt(decision: Decision) -> str | None:
-    """What the copilot is told when the caller tells it nothing."""
-    messages = copilot_messages([], decision.language)
-    return messages[0].content if messages and messages[0].role == "system" else None
 
 
 async def _pass_whole(call: Call, reply: Reply) -> None:

@@ -40,7 +40,7 @@ MayAdminister = Annotated[Principal, Depends(Needs("admin"))]
 def known_id(text: str, prefix: str, what: str) -> str:
     """The id from the path. Raises ``NotFound`` for what cannot be one: a malformed id and an unknown one are not told apart."""
     if not is_id(text, prefix):
-        raise NotFound(f"no {what} {text[:64]!r}; list them to find its id")
+        raise NotFound(f"no {what} {text[:64]!r}; list them to find its id", param=f"{what}_id")
     return text
 
 

@@ -34,7 +34,7 @@ async def revoke_key(key_id: str, services: UseServices, caller: MayAdminister) 
     known = KeyId(known_id(key_id, "key", "key"))
     found = await services.dependencies.storage.keys.find(known)
     if found is None or found[0].tenant != caller.tenant:
-        raise NotFound(f"no key {known!r}; list them to find its id")
+        raise NotFound(f"no key {known!r}; list them to find its id", param="key_id")
     revoked = await services.dependencies.storage.keys.revoke(known)
     services.authenticator.forget(known)
     return revoked
