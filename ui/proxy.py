@@ -4,6 +4,7 @@ The API key is added here and never reaches a browser. Covered: a page of anothe
 pointed at pages that listen on loopback (``Host``). Not covered: who sits at the browser; the pages have no sign-in of their own.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -21,6 +22,7 @@ from tandem.settings import Settings
 from tandem.sse import RESPONSE_HEADERS
 from tandem.telemetry.logging import get_logger
 from ui.state import gateway_key
+from ui.stopping import called_on_exit_signal, until_set
 
 COMMAND_TIMEOUT_S: Final = 15.0
 LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -33,6 +35,7 @@ class Relay:
         self._settings = settings
         self._http = httpx.AsyncClient(transport=transport, **Door(settings.gateway_url, None).options())
         self._log = get_logger(__name__)
+        self._stopping = asyncio.Event()
 
     def routes(self) -> Sequence[BaseRoute]:
         """Routes to mount beside the script."""
@@ -44,11 +47,16 @@ class Relay:
 
     @asynccontextmanager
     async def lifespan(self, _app: st.App) -> AsyncGenerator[None]:
-        """Closes the connections when the pages stop."""
+        """Ends the streams as soon as the process is told to stop, and closes the connections."""
         try:
-            yield
+            with called_on_exit_signal(self.stop):
+                yield
         finally:
             await self._http.aclose()
+
+    def stop(self) -> None:
+        """End every open stream; the browsers come back by themselves."""
+        self._stopping.set()
 
     async def events(self, request: Request) -> Response:
         """The thread's events from ``after`` on; on a browser's own reconnect its ``Last-Event-ID`` is newer and wins."""
@@ -89,7 +97,7 @@ class Relay:
     async def _pass_on(self, upstream: httpx.Response) -> AsyncGenerator[bytes]:
         """Bytes as they come. A stream that breaks simply ends: the browser resumes by itself."""
         try:
-            async for chunk in upstream.aiter_bytes():
+            async for chunk in until_set(upstream.aiter_bytes(), self._stopping):
                 yield chunk
         except httpx.HTTPError as error:
             self._log.info("ui.stream_broke", error=type(error).__name__)

@@ -145,9 +145,9 @@ def _overview(job: Job, texts: Texts) -> None:
     st.markdown(f"**{texts('jobs.task')}**")
     st.text(task_text(job))
     st.markdown(f"**{texts('jobs.plan')}**")
-    for step in job.view.plan:
-        st.markdown(f":material/{STEP_ICONS[step.state]}: {plain_label(step.title)}")
-    if not job.view.plan:
+    if job.view.plan:
+        st.markdown("  \n".join(f":material/{STEP_ICONS[step.state]}: {plain_label(step.title)}" for step in job.view.plan))
+    else:
         st.caption(texts("jobs.plan.none"))
     for heading, rows in (("jobs.attempts", attempt_rows(job, texts)), ("jobs.checks", check_rows(job, texts))):
         if rows:

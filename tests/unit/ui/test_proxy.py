@@ -1,5 +1,7 @@
 """The routes between browser and gateway, with a gateway that is a function."""
 
+import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from starlette.applications import Starlette
 
 from tandem.settings import Settings, UiSettings
 from ui.proxy import Relay
+from ui.stopping import called_on_exit_signal
 
 Handler = Callable[[httpx.Request], httpx.Response]
 PAGES = "http://127.0.0.1:8501"
@@ -93,6 +96,48 @@ async def test_a_stream_that_breaks_ends_for_the_browser_and_is_closed(tmp_path:
     async with browser(lambda _: httpx.Response(200, stream=upstream), tmp_path) as page:
         assert (await page.get("/ui/events?thread=t")).content == b"id: 1\ndata: x\n\n"
     assert upstream.is_closed
+
+
+async def test_the_end_of_the_process_ends_open_streams(tmp_path: Path) -> None:
+    upstream = Silent()
+    relay = Relay(Settings(home=tmp_path), httpx.MockTransport(lambda _: httpx.Response(200, stream=upstream)))
+    transport = httpx.ASGITransport(Starlette(routes=relay.routes()))
+    async with httpx.AsyncClient(transport=transport, base_url=PAGES) as page:
+        reading = asyncio.create_task(page.get("/ui/events?thread=t"))
+        await upstream.is_read.wait()
+        relay.stop()
+        assert (await reading).content == b": ping\n\n"
+    assert upstream.is_closed
+
+
+async def test_an_exit_signal_reaches_us_and_whoever_came_before() -> None:
+    heard: list[str] = []
+    called = asyncio.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("server"))
+    try:
+        with called_on_exit_signal(called.set):
+            signal.raise_signal(signal.SIGTERM)
+            await called.wait()
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == ["server", "server"]
+
+
+class Silent(httpx.AsyncByteStream):
+    """Sends one comment, then nothing, for ever."""
+
+    def __init__(self) -> None:
+        self.is_read = asyncio.Event()
+        self.is_closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b": ping\n\n"
+        self.is_read.set()
+        await asyncio.Event().wait()
+
+    async def aclose(self) -> None:
+        self.is_closed = True
 
 
 class Breaking(httpx.AsyncByteStream):
