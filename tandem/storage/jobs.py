@@ -10,7 +10,7 @@ back in good order (``release``) uses up no attempt.
 from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -54,8 +54,7 @@ class SqlJobStore:
             cursor = await self._database.row(select(jobs.c.created_at).where(jobs.c.id == after, jobs.c.tenant == tenant))
             if cursor is None:
                 raise NotFound(f"no job {after!r} to list after; take `next_after` of the page before", param="after")
-            is_same_moment = jobs.c.created_at == cursor["created_at"]
-            statement = statement.where((jobs.c.created_at < cursor["created_at"]) | (is_same_moment & (jobs.c.id < after)))
+            statement = statement.where(tuple_(jobs.c.created_at, jobs.c.id) < (cursor["created_at"], after))
         return [job_from(row) for row in await self._database.rows(statement)]
 
     async def request_cancel(self, job_id: JobId, tenant: TenantId) -> tuple[Job, Sequence[Appended]]:

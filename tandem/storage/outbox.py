@@ -6,7 +6,7 @@ A claim moves ``due_at`` to the end of its lease, so a delivery whose dispatcher
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, func, literal_column, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,8 +17,8 @@ from tandem.storage.tables import outbox
 from tandem.storage.times import db_now
 
 _STATES: Final = ("pending", "delivered", "failed")
-_IS_PENDING: Final = outbox.c.state == literal_column("'pending'")
-"""SQL: still to be sent; written out, because a bound value would hide the partial index."""
+_IS_PENDING: Final = outbox.c.state == "pending"
+"""SQL: still to be sent."""
 
 
 class SqlOutbox:

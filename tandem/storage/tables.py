@@ -117,8 +117,7 @@ outbox: Final = Table(
     Column("reason", Text),
     _required("created_at", MOMENT),
     _required("updated_at", MOMENT),
-    Index("ix_outbox_due", "due_at", sqlite_where=text("state = 'pending'"), postgresql_where=text("state = 'pending'")),
-    Index("ix_outbox_state", "state"),
+    Index("ix_outbox_due", "state", "due_at"),
 )
 
 turns: Final = Table(

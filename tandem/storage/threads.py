@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from pydantic import JsonValue
-from sqlalchemy import Insert, insert, select, update
+from sqlalchemy import Insert, insert, select, tuple_, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -56,8 +56,7 @@ class SqlThreadStore:
             cursor = await self._database.row(select(threads.c.created_at).where(threads.c.id == after, threads.c.tenant == tenant))
             if cursor is None:
                 raise NotFound(f"no thread {after!r} to list after; take `next_after` of the page before", param="after")
-            is_same_moment = threads.c.created_at == cursor["created_at"]
-            statement = statement.where((threads.c.created_at < cursor["created_at"]) | (is_same_moment & (threads.c.id < after)))
+            statement = statement.where(tuple_(threads.c.created_at, threads.c.id) < (cursor["created_at"], after))
         return [_thread_from(row) for row in await self._database.rows(statement)]
 
     async def messages(self, thread_id: ThreadId, tenant: TenantId, *, after_seq: int, limit: int) -> Sequence[ThreadMessage]:

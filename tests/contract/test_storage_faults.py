@@ -10,13 +10,17 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from tandem.errors import SettingsInvalid, StorageNotMigrated, StorageUnavailable
 from tandem.ids import JobId, StreamId
 from tandem.ports import NewEvent, NewJob, Storage
 from tandem.settings import DatabaseSettings, Settings
 from tandem.storage import open_storage
+from tandem.storage.tables import METADATA
 from tandem.testing.samples import ALICE, Samples
 
 PROCESSES = 4
@@ -65,6 +69,15 @@ class TestMigration:
         peers = [open_at(stack, empty_postgres_url) for _ in range(4)]
         await asyncio.gather(*(peer.migrate() for peer in peers))
         await asyncio.gather(*(peer.check() for peer in peers))
+
+    @pytest.mark.integration
+    async def test_migrated_postgresql_equals_the_metadata(self, stack: AsyncExitStack, empty_postgres_url: str) -> None:
+        await open_at(stack, empty_postgres_url).migrate()
+        engine = create_async_engine(empty_postgres_url.replace("postgresql://", "postgresql+asyncpg://"))
+        stack.push_async_callback(engine.dispose)
+        async with engine.connect() as connection:
+            differences = await connection.run_sync(lambda synchronous: compare_metadata(MigrationContext.configure(synchronous), METADATA))
+        assert differences == []
 
     async def test_a_database_of_a_later_version_is_left_alone(self, stack: AsyncExitStack, sqlite_url: str) -> None:
         storage = open_at(stack, sqlite_url)

@@ -234,7 +234,4 @@ def _create_outbox() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_outbox_job_id"),
         sa.PrimaryKeyConstraint("id", name="pk_outbox"),
     )
-    op.create_index(
-        "ix_outbox_due", "outbox", ["due_at"], unique=False, sqlite_where=sa.text("state = 'pending'"), postgresql_where=sa.text("state = 'pending'")
-    )
-    op.create_index("ix_outbox_state", "outbox", ["state"], unique=False)
+    op.create_index("ix_outbox_due", "outbox", ["state", "due_at"], unique=False)
