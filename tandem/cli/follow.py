@@ -25,7 +25,7 @@ def describe_verification(verification: Verification | None) -> str:
     if verification is None:
         return "not verified"
     passed = [check.name for check in verification.checks if check.passed]
-    return f"verified at level {verification.level}" + (f" by {', '.join(passed)}" if passed else "")
+    return f"verified at level {verification.level} by {', '.join(passed)}" if passed else f"not verified (level {verification.level})"
 
 
 def describe_end(job: Job) -> str:
