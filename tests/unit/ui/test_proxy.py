@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import FrameType
 
 import httpx
 import pytest
@@ -113,7 +114,11 @@ async def test_the_end_of_the_process_ends_open_streams(tmp_path: Path) -> None:
 async def test_an_exit_signal_reaches_us_and_whoever_came_before() -> None:
     heard: list[str] = []
     called = asyncio.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("server"))
+
+    def server(number: int, frame: FrameType | None) -> None:
+        heard.append("server")
+
+    before = signal.signal(signal.SIGTERM, server)
     try:
         with called_on_exit_signal(called.set):
             signal.raise_signal(signal.SIGTERM)
