@@ -1,4 +1,4 @@
-"""Fits the linear model and the calibration. The only module that imports scikit-learn and SciPy, which serving does not need."""
+"""Fits the linear model and the calibration. The only module that imports scikit-learn and its kin, which serving does not need."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from router.calibration import Calibration, PlattMap, shrink
 from router.features import BUCKETS, DENSE_NAMES, extract
@@ -17,7 +18,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 
 INVERSE_PENALTY: Final = 3.0
-"""L2; chosen on leave-one-source-out recall and false slows among 0.3, 1, 3 and 10."""
+"""L2. Of 0.3, 1 and 3 the best on unseen groups (AUROC .974, .976, .978); on unseen sources they are within 0.5 points of error."""
 MOST_ITERATIONS: Final = 200
 PRIOR_ROWS: Final = 200.0
 """Rows from which a language's own calibration outweighs the common one."""
@@ -52,7 +53,8 @@ class Matrix:
     def fit(self, rows: Ints, labels: Floats, weights: Floats) -> LinearModel:
         """Weighted logistic regression on some rows; ``labels`` and ``weights`` are those of all rows."""
         solver = cast(Any, LogisticRegression(C=INVERSE_PENALTY, max_iter=MOST_ITERATIONS, tol=1e-4))
-        solver.fit(self._matrix[rows], labels[rows], sample_weight=weights[rows])
+        with threadpool_limits(1):  # the vectors are too short for threads, which only spin on a busy machine
+            solver.fit(self._matrix[rows], labels[rows], sample_weight=weights[rows])
         coefficients = cast(Floats, solver.coef_[0])
         return LinearModel(coefficients[:BUCKETS], coefficients[BUCKETS:], float(solver.intercept_[0]))
 

@@ -15,7 +15,7 @@ def dense(message: str) -> dict[str, float]:
     return dict(zip(DENSE_NAMES, dense_features(read_text(message)).tolist(), strict=True))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ANY_TEXT)
 def test_any_text_gives_finite_features_in_their_range(message: str) -> None:
     features = extract(read_text(message))
@@ -34,7 +34,7 @@ def test_odd_texts_do_not_raise(message: str) -> None:
     assert np.isfinite(extract(read_text(message)).dense).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(ANY_TEXT)
 def test_equal_texts_give_equal_features(message: str) -> None:
     first, second = extract(read_text(message)), extract(read_text(message))

@@ -72,7 +72,7 @@ def test_case_and_spaces_do_not_change_the_lane(message: str, shipped: Classifie
     assert len(lanes) == 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(message=st.text(st.characters(), max_size=1_000))
 def test_any_text_is_scored(message: str, shipped: Classifier) -> None:
     score = shipped.score(Turns(text=message))
