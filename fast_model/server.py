@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Final, Literal, NoReturn
 
@@ -20,7 +21,7 @@ from fast_model.backends.llama_cpp import LOOPBACK, LlamaCppServer, ServeOptions
 from fast_model.priority import give_way
 from tandem.errors import DependencyMissing, OperatorError, ProcessFailed, SettingsInvalid
 from tandem.models import LineProgress, fetch_model, find_model, served_name
-from tandem.settings import ModelSettings, Settings
+from tandem.settings import LogSettings, ModelSettings, Settings
 from tandem.telemetry.logging import configure_logging, get_logger
 
 EXIT_UNAVAILABLE: Final = 69
@@ -32,11 +33,11 @@ _log = get_logger("fast_model.server")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal comes; returns the exit code."""
     options = _read_arguments(arguments)
+    configure_logging(LogSettings(), process=f"{options.role}_model")  # until the settings are read
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         serve(options.role, name=options.model, port=options.port)
-    except KeyboardInterrupt:
-        _log.info("model_server_stopped", role=options.role)
+    except KeyboardInterrupt:  # while the file was being fetched
         return 0
     except OperatorError as error:
         _log.error("model_server_failed", role=options.role, code=error.code, reason=error.message)
@@ -44,14 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def serve(role: Literal["fast", "slow"], *, name: str | None = None, port: int | None = None) -> NoReturn:
-    """Serve the lane until ``KeyboardInterrupt``; ``name`` and ``port`` win over the settings. Raises like ``start_server``."""
+    """Serve the lane until ``KeyboardInterrupt``, then end the process; ``name`` and ``port`` win over the settings. Raises like ``start_server``."""
     started_s = time.monotonic()
     settings = Settings.load()
     configure_logging(settings.log, process=f"{role}_model")
     server = start_server(settings, role, name=name, port=port)
     _log.info("model_server_ready", role=role, model=server.name, address=server.address, seconds=round(time.monotonic() - started_s, 2))
-    while True:
+    with suppress(KeyboardInterrupt):
         threading.Event().wait()
+    _log.info("model_server_stopped", role=role)
+    sys.stderr.flush()
+    os._exit(0)  # dropping the server would wait for its slowest client; it has nothing to save
 
 
 def start_server(settings: Settings, role: Literal["fast", "slow"], *, name: str | None = None, port: int | None = None) -> LlamaCppServer:
@@ -120,6 +124,4 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    os._exit(code)  # llama.cpp's threads hold the process until their slowest client is served, and have nothing to save
+    sys.exit(main())

@@ -52,8 +52,10 @@ def _is_present(target: Path, model: CatalogueModel, memory: Path, progress: Pro
     step = FetchStep(model.name, f"verifying {target}", 0, model.size_bytes)
     try:
         return is_verified(target, model, memory, lambda done_bytes: progress(replace(step, done_bytes=done_bytes)))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise ModelFileInvalid(f"cannot verify {str(target)!r}: {error}; make it readable and {str(memory)!r} writable") from error
 
 
 def _delete(target: Path, model: CatalogueModel) -> None:
@@ -85,15 +87,16 @@ def _only_fetcher(target: Path, model: CatalogueModel, progress: Progress) -> Ge
 
 def _fetch(model: CatalogueModel, target: Path, progress: Progress, downloads: Downloads) -> None:
     reasons: list[str] = []
-    for number, source in enumerate(model.sources, start=1):
-        path = target.parent / ".partial" / f"{target.name}.{number}.part"
+    paths = [target.parent / ".partial" / f"{target.name}.{number}.part" for number in range(1, len(model.sources) + 1)]
+    for source, path in zip(model.sources, paths, strict=True):
         try:
             _fetch_from(source, model, path, progress, downloads)
         except (ModelFetchFailed, OSError) as error:
             reasons.append(f"{source.label}: {error}")
         else:
             path.replace(target)
-            _forget(path)
+            for left in paths:
+                _forget(left)
             return
     remedy = f"put the file at {str(target)!r}, or give the lane another server's url"
     raise ModelFetchFailed(f"no source yielded {model.name!r} ({model.size_bytes:,} bytes). " + "; ".join([*reasons, remedy]))

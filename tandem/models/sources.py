@@ -96,7 +96,7 @@ def _read_hub(client: httpx.Client, source: HubFile, model: CatalogueModel, part
         if total != model.size_bytes or start not in {0, partial.size}:
             raise ModelFetchFailed(f"offers {total:,} bytes from {start:,}, not the pinned {model.size_bytes:,} from {partial.size:,}")
         partial.cut(start)
-        for chunk in response.iter_bytes(CHUNK_BYTES // 16):
+        for chunk in response.iter_bytes():  # as they come: a buffer for a chunk size would lose its bytes when the download breaks
             partial.write(chunk)
 
 

@@ -126,7 +126,7 @@ def shaped_answer(model: str) -> Answer | None:
     shape = _SHAPE.fullmatch(model)
     if shape is None:
         return None
-    text = "".join(f"tok{number} " for number in range(int(shape["count"])))
+    text = " ".join(f"tok{number}" for number in range(int(shape["count"])))
     gap_s = int(shape["gap"]) / 1000
     return Answer(text=text, token_gap_s=gap_s, first_token_s=int(shape["first"]) / 1000 if shape["first"] else gap_s)
 
