@@ -28,7 +28,6 @@ _SILENCE_AFTER_FAILURE_S: Final = 1.0
 _RECONNECT_S: Final = (0.05, 0.1, 0.25, 0.5)
 """Pauses before reconnections; the last repeats."""
 _PING_S: Final = 5.0
-"""A listening connection gets a PING after this silence, and is given up when that brings no answer for as long again."""
 _CONNECTIONS: Final = 8
 _BROKEN: Final = (RedisError, OSError, TimeoutError)
 
@@ -36,9 +35,15 @@ _log = get_logger(__name__)
 
 
 class RedisNotifier:
-    """Implements ``Notifier``; belongs to one event loop."""
+    """Implements ``Notifier``; belongs to one event loop.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: Where Redis is, and how long telling it may take.
+        ping_s: The listening connection gets a PING after this silence, and is given up when that brings no answer for as long again.
+    """
+
+    def __init__(self, settings: Settings, *, ping_s: float = _PING_S) -> None:
+        self._ping_s = ping_s
         self._timeout_s = settings.redis.timeout_s
         self._prefix = f"{settings.redis.prefix}events:"
         self._pool = BlockingConnectionPool.from_url(
@@ -130,7 +135,7 @@ class RedisNotifier:
         """Pass words on until the connection breaks. A confirmed subscription also wakes: something may have been said before it was in force."""
         is_waiting_for_pong = False
         while True:
-            reply = cast("list[bytes] | None", await connection.read_response(timeout=_PING_S))
+            reply = cast("list[bytes] | None", await connection.read_response(timeout=self._ping_s))
             if reply is None and is_waiting_for_pong:
                 raise RedisConnectionError("no answer to PING")
             is_waiting_for_pong = reply is None

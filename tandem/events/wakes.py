@@ -49,7 +49,3 @@ class Watchers:
     def wake(self, key: str) -> None:
         for wakes in self._by_key.get(key, ()):
             wakes.wake()
-
-    def wake_all(self) -> None:
-        for key in self._by_key:
-            self.wake(key)

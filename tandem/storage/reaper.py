@@ -27,7 +27,7 @@ async def reap(database: Database, ids: IdFactory, *, rehint_after_s: float, max
     appended: list[Appended] = []
     for row in await database.rows(select(jobs.c.id).where(_is_over(max_attempts)).order_by(jobs.c.lease_until).limit(limit)):
         job_id = JobId(row["id"])
-        status, grown = await database.write(partial(_end, ids=ids, job_id=job_id, max_attempts=max_attempts))
+        status, grown = await database.write(partial(_end, ids=ids, job_id=job_id))
         appended.extend(grown)
         if status is JobStatus.FAILED:
             failed.append(job_id)
@@ -48,18 +48,13 @@ def _is_due(rehint_after_s: float, max_attempts: int) -> ColumnElement[bool]:
     return jobs.c.finished_at.is_(None) & ((jobs.c.status == JobStatus.QUEUED) | is_abandoned) & (jobs.c.hint_at + wait_s <= db_now())
 
 
-async def _end(connection: AsyncConnection, ids: IdFactory, job_id: JobId, max_attempts: int) -> tuple[JobStatus | None, Sequence[Appended]]:
-    """End one job, if that is still what it needs; the status it ended with, or None."""
+async def _end(connection: AsyncConnection, ids: IdFactory, job_id: JobId) -> tuple[JobStatus | None, Sequence[Appended]]:
+    """End one job found to be over, unless a sign of life or another reaper came first; the status it ended with, or None."""
     row = await lock_job(connection, job_id)
     if row is None or row["finished_at"] is not None or row["lease_until"] is None or row["lease_until"] >= row["now_s"]:
         return None, ()
     lost: int = row["lost"] + 1
-    if row["status"] == JobStatus.CANCELLING:
-        outcome = CANCELLED
-    elif lost >= max_attempts:
-        outcome = _worker_lost(lost)
-    else:
-        return None, ()
+    outcome = CANCELLED if row["status"] == JobStatus.CANCELLING else _worker_lost(lost)
     gone = NewEvent(JobEvent.ATTEMPT_LOST, {"attempt": row["attempt"]})
     job, appended = await end_job(connection, ids, row, outcome, before=[gone], lost=lost)
     return job.status, appended

@@ -185,6 +185,12 @@ class LeaseConformance:
         assert (await storage.jobs.get(job_id, ALICE)).view == view
         assert [event.data for event in await storage.events.read(StreamId(job_id), 3, 10)] == [text, {}]
 
+    async def test_a_view_alone_appends_nothing(self, storage: Storage, samples: Samples) -> None:
+        claim = await claimed(storage, await created(storage, samples.job()))
+        assert list(await storage.jobs.append(claim.job_id, claim.epoch, [], JobView(title="Adding"))) == []
+        job = await storage.jobs.get(claim.job_id, ALICE)
+        assert (job.view.title, job.last_seq) == ("Adding", 3)
+
     async def test_release_queues_the_job_without_using_up_an_attempt(self, storage: Storage, samples: Samples) -> None:
         job_id = await created(storage, samples.job())
         for round_number in range(1, ATTEMPTS + 2):

@@ -89,9 +89,10 @@ class RaceConformance:
 
     async def test_two_reapers_hint_each_job_once_and_fail_it_once(self, peers: Sequence[Storage], samples: Samples) -> None:
         queued, poisoned = await created(peers[0], samples.job()), await created(peers[0], samples.job())
+        await peers[0].jobs.release(queued, (await claimed(peers[0], queued)).epoch)  # due for a hint at once
         await claimed(peers[0], poisoned, SHORT_LEASE_S)
         await run_out()
-        sweeps = await together(*(peer.jobs.reap(rehint_after_s=SHORT_LEASE_S, max_attempts=1) for peer in peers))
+        sweeps = await together(*(peer.jobs.reap(rehint_after_s=LEASE_S, max_attempts=1) for peer in peers))
         assert [job_id for sweep in sweeps for job_id in sweep.to_hint] == [queued]
         assert [job_id for sweep in sweeps for job_id in sweep.failed] == [poisoned]
 

@@ -53,10 +53,13 @@ class DecisionConformance:
 class OutboxConformance:
     """Webhook deliveries."""
 
-    async def test_a_claimed_delivery_is_nobody_elses_until_its_lease_runs_out(self, storage: Storage, samples: Samples) -> None:
+    async def test_a_claimed_delivery_is_nobody_elses_while_its_lease_holds(self, storage: Storage, samples: Samples) -> None:
+        await _claimed(storage, samples)
+        assert not await storage.outbox.claim(10, LEASE_S)
+
+    async def test_a_delivery_whose_dispatcher_died_is_claimed_again(self, storage: Storage, samples: Samples) -> None:
         await _put(storage, samples)
         (first,) = await storage.outbox.claim(10, SHORT_LEASE_S)
-        assert not await storage.outbox.claim(10, LEASE_S)
         await run_out()
         (second,) = await storage.outbox.claim(10, LEASE_S)
         assert (second.id, second.body, first.attempt, second.attempt) == (first.id, first.body, 1, 2)
