@@ -1,20 +1,20 @@
 """The only way from the engine to a model: granted by the budget, bounded in time, patient with a server that is restarting.
 
 A server that refuses connections is tried again for about half a minute, the time an embedded server needs to come back; then the failure is the
-job's. A reply that times out or is off the protocol is asked for once more. Failures cost no call unless the model may have worked on them.
+job's. A refused connection costs no call; a call that failed later does, for the model may have worked on it.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
 from slow_worker.budget import BudgetLedger, Grant, prompt_tokens
-from tandem.errors import BudgetReached, ModelBadResponse, ModelTimeout, ModelUnavailable
+from tandem.errors import BudgetReached, ModelError, ModelTimeout, ModelUnavailable, TandemError
 from tandem.ports import ChatModel
 from tandem.schemas.base import JsonObject
-from tandem.schemas.chat import ChatDelta, ChatMessage, ChatReply, ChatRequest, TokenUsage
+from tandem.schemas.chat import ChatMessage, ChatReply, ChatRequest, TokenUsage
 from tandem.schemas.jobs import Usage
 
 RETRY_DELAYS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
@@ -70,27 +70,40 @@ class ModelCaller:
         except BaseException:
             self.ledger.settle(grant, TokenUsage(input_tokens=grant.prompt_tokens))
             raise
-        return reply, self.ledger.settle(grant, reply.usage)
+        return reply, self.ledger.settle(grant, _counted(reply.usage, grant))
 
-    async def stream(self, ask: Ask) -> AsyncGenerator[str | ChatReply]:
-        """The reply's text in pieces, at last the whole reply; a stream that breaks is not asked for again. Raises like ``complete``."""
+    async def write(self, ask: Ask, on_text: Callable[[str], Awaitable[None]]) -> "Written":
+        """A reply that is shown while it is written. What was written before a failure or the end of the time is kept, with its fault.
+
+        Raises:
+            BudgetReached: The call is not affordable, or its time ran out before the first word.
+            ModelError: The server failed before the first word.
+        """
         grant = self._grant(ask)
-        used = TokenUsage(input_tokens=grant.prompt_tokens)
         parts: list[str] = []
-        last = ChatDelta()
+        used = TokenUsage(input_tokens=grant.prompt_tokens)
+        fault: TandemError | None = None
         try:
             async with asyncio.timeout(min(grant.seconds, self.step_timeout_s)), aclosing(self.model.stream(ask.request(grant))) as deltas:
                 async for delta in deltas:
-                    parts.append(delta.text)
-                    last = delta if delta.finish_reason else last
-                    used = delta.usage or used
+                    used = _counted(delta.usage, grant) if delta.usage else used
+                    if delta.finish_reason == "length":
+                        fault = BudgetReached("the answer was cut off at its longest allowed length; raise the effort or budget.max_tokens")
                     if delta.text:
-                        yield delta.text
+                        parts.append(delta.text)
+                        await on_text(delta.text)
         except TimeoutError:
-            raise self._too_late(grant) from None
+            fault = self._too_late(grant)
+        except ModelError as error:
+            fault = error
         finally:
-            self.ledger.settle(grant, used)
-        yield ChatReply(text="".join(parts), finish_reason=last.finish_reason or "unknown", usage=used, model=self.model.name)
+            if not used.output_tokens:
+                # The server did not count, or could not any more; a piece is a token at least.
+                used = used.model_copy(update={"output_tokens": min(len(parts), grant.max_tokens)})
+            usage = self.ledger.settle(grant, used)
+        if fault is not None and not parts:
+            raise fault
+        return Written("".join(parts), usage, fault)
 
     def _grant(self, ask: Ask) -> Grant:
         return self.ledger.grant(prompt_tokens(ask.messages), ask.max_tokens, is_last=ask.is_last)
@@ -101,16 +114,24 @@ class ModelCaller:
         return ModelTimeout(f"a model call took longer than {self.step_timeout_s:g} s (worker.step_timeout_s)")
 
     async def _patiently(self, ask: Ask, grant: Grant) -> ChatReply:
-        delays = iter(self.retry_delays_s)
-        may_repeat = True
-        while True:
+        for delay_s in self.retry_delays_s:
             try:
                 return await self.model.complete(ask.request(grant))
             except ModelUnavailable:
-                if (delay := next(delays, None)) is None:
-                    raise
-                await self.sleep(delay)
-            except (ModelTimeout, ModelBadResponse):
-                if not may_repeat:
-                    raise
-                may_repeat = False
+                await self.sleep(delay_s)
+        return await self.model.complete(ask.request(grant))
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A reply that was shown while it was written."""
+
+    text: str
+    usage: Usage
+    fault: TandemError | None
+    """Why it is not whole; None when it is."""
+
+
+def _counted(usage: TokenUsage, grant: Grant) -> TokenUsage:
+    """A server that does not count prompts is charged the estimate."""
+    return usage if usage.input_tokens else usage.model_copy(update={"input_tokens": grant.prompt_tokens})

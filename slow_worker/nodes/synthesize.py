@@ -5,7 +5,6 @@ written from the notes on its steps, streamed while it is written. What was not 
 """
 
 import json
-from contextlib import aclosing
 
 from langgraph.runtime import Runtime
 from pydantic import JsonValue
@@ -20,8 +19,8 @@ from slow_worker.prompts import write_messages
 from slow_worker.verifiers.coverage import coverage_checks
 from slow_worker.workspace import Task, Try, Update, Verdict, Workspace
 from tandem.errors import BudgetReached, ModelError
-from tandem.schemas.chat import ChatReply
-from tandem.schemas.jobs import Check, JobFailure, JobResult, PlanStep, Usage, Verification
+from tandem.schemas.base import Wire
+from tandem.schemas.jobs import JobFailure, JobResult, PlanStep, Usage, Verification
 
 _NO_ANSWER = "no_answer"
 
@@ -69,52 +68,47 @@ def _typed(task: Task, winner: str | None) -> JsonValue:
 async def _write(state: Workspace, context: JobContext) -> tuple[JobResult, JobFailure | None]:
     plan = [step for step in state["plan"] if is_worked_out(step)]
     notes = _notes(plan, state.get("tries", []))
+    text, fault = await _written(state["task"], notes, context)
+    checks = coverage_checks(text, plan, is_cut=fault is not None)
+    await context.progress.text_done(text)
+    for check in checks:
+        await context.progress.verified(check)
     verdict = state.get("verdict")
-    failure = verdict.failure if verdict else None
+    verification = Verification(level="V0", checks=checks)
+    return JobResult(output_text=text, answer=text, verification=verification), fault or (verdict.failure if verdict else None)
+
+
+async def _written(task: Task, notes: str, context: JobContext) -> tuple[str, JobFailure | None]:
+    """The text, written or recalled, and what kept it from being whole. Where nothing could be written, the notes are the best so far."""
     try:
-        recorded, was_recalled = await context.effects.once("synthesis", lambda: _stream(state["task"], notes, context))
+        recorded, was_recalled = await context.effects.once("synthesis", lambda: _stream(task, notes, context))
     except (BudgetReached, ModelError) as error:
         if not notes:
             raise
-        text, is_cut = notes, False
-        failure = JobFailure(code=error.code, message=error.message)
-    else:
-        assert isinstance(recorded, dict)  # noqa: S101 - the shape `_stream` records
-        if was_recalled:
-            context.ledger.charge(Usage.model_validate(recorded["usage"]))
-        text, is_cut = str(recorded["text"]), bool(recorded["is_cut"])
-    checks = coverage_checks(text, plan, is_cut=is_cut)
-    await _report(text, checks, context)
-    verification = Verification(level="V0", checks=checks)
-    return JobResult(output_text=text, answer=text, verification=verification), failure or _cut_failure(is_cut=is_cut)
+        return notes, JobFailure(code=error.code, message=error.message)
+    writing = _Writing.model_validate(recorded)
+    if was_recalled:
+        context.ledger.charge(writing.usage)
+    return writing.text, writing.failure
 
 
 async def _stream(task: Task, notes: str, context: JobContext) -> JsonValue:
     ask = Ask(write_messages(task, notes), context.policy.answer_tokens, temperature=0.3, seed=room_of(context).seed(0, 1), is_last=True)
-    whole: ChatReply | None = None
-    async with context.progress.text_stream() as live, aclosing(context.caller.stream(ask)) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, str):
-                await live.add(piece)
-            else:
-                whole = piece
-    assert whole is not None  # noqa: S101 - the stream's last item is the whole reply
-    usage = Usage(calls=1, input_tokens=whole.usage.input_tokens, output_tokens=whole.usage.output_tokens)
-    return {"text": whole.text, "is_cut": whole.finish_reason == "length", "usage": usage.model_dump(mode="json")}
+    async with context.progress.text_stream() as live:
+        written = await context.caller.write(ask, live.add)
+    failure = JobFailure(code=written.fault.code, message=written.fault.message) if written.fault else None
+    recorded: JsonValue = _Writing(text=written.text, failure=failure, usage=written.usage).model_dump(mode="json")
+    return recorded
 
 
-async def _report(text: str, checks: list[Check], context: JobContext) -> None:
-    await context.progress.text_done(text)
-    for check in checks:
-        await context.progress.verified(check)
+class _Writing(Wire):
+    """What the effects ledger keeps of the writing."""
+
+    text: str
+    failure: JobFailure | None
+    usage: Usage
 
 
 def _notes(plan: list[PlanStep], tries: list[Try]) -> str:
     by_step = {attempt.step_id: attempt.text for attempt in tries if attempt.error is None}
     return "\n\n".join(f"## {step.title}\n{by_step[step.id]}" for step in plan if step.id in by_step)
-
-
-def _cut_failure(*, is_cut: bool) -> JobFailure | None:
-    if not is_cut:
-        return None
-    return JobFailure(code=BudgetReached.code, message="the answer was cut off at its longest allowed length; raise the effort or budget.max_tokens")

@@ -12,6 +12,8 @@ from tandem.errors import BudgetReached, ModelBadResponse, ModelContextExceeded,
 from tandem.schemas.jobs import Check, JobFailure, VerificationLevel
 
 _MODEL_ERRORS: dict[str, type[ModelError]] = {error.code: error for error in (ModelUnavailable, ModelTimeout, ModelBadResponse, ModelContextExceeded)}
+_STOPPING = frozenset({ModelUnavailable.code, ModelContextExceeded.code})
+"""Failures that another wave would meet again; other failures of the model are attempts that gave nothing."""
 _TRUST: tuple[VerificationLevel, ...] = ("V4", "V3", "V2", "V1", "V0")
 
 
@@ -33,14 +35,14 @@ async def verify(state: Workspace, runtime: Runtime[JobContext]) -> Update:
 def _judge(task: Task, tries: list[Try], orders: list[Order], context: JobContext) -> Verdict:
     verdict = {"open": _judge_notes, "json": _judge_form, "code": _judge_form}.get(task.kind, _judge_votes)(tries, orders, context)
     wave = [attempt for attempt in tries if attempt.wave == tries[-1].wave] if tries else []
-    lost = next((attempt for attempt in wave if attempt.error_code in _MODEL_ERRORS), None)
     stopped = next((attempt for attempt in wave if attempt.error_code == BudgetReached.code), None)
     if verdict.is_final and verdict.reason == "agreed":
         return verdict
-    if lost and all(attempt.error_code for attempt in wave):
-        if not any(attempt.error is None for attempt in tries):
-            raise _MODEL_ERRORS[lost.error_code or ""](lost.error or "the model server failed")
-        return verdict.model_copy(update={"is_final": True, "reason": "model", "failure": _failure(lost)})
+    is_lost = bool(wave) and all(attempt.error_code in _STOPPING for attempt in wave)
+    if (is_lost or verdict.is_final) and tries and all(attempt.error_code in _MODEL_ERRORS for attempt in tries):
+        raise _MODEL_ERRORS[wave[0].error_code or ""](wave[0].error or "the model server failed")
+    if is_lost:
+        return verdict.model_copy(update={"is_final": True, "reason": "model", "failure": _failure(wave[0])})
     if stopped or (verdict.is_final and verdict.reason == "exhausted" and _is_budget_the_callers(context)):
         failure = _failure(stopped) if stopped else JobFailure(code=BudgetReached.code, message="the job's budget of model calls is reached")
         return verdict.model_copy(update={"is_final": True, "reason": "budget", "failure": failure})
