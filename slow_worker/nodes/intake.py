@@ -27,7 +27,7 @@ _OPEN_WORK: Final = re.compile(
     r"计划|规划|写一|撰写|设计|解释|说明|比较|总结|方案|建议|分析|列出|介绍|安排",
     re.IGNORECASE,
 )
-_CHINESE_SHARE: Final = 0.3
+_CHINESE_SHARE: Final = 0.4
 """Share of Chinese characters among Chinese characters and Latin words above which a task is Chinese."""
 
 
