@@ -24,6 +24,8 @@ from tandem.schemas.base import Wire
 SHIPPED: Final = Path(__file__).parent / "artifacts" / "linear.json"
 MAX_WEIGHTS_BYTES: Final = 10_000_000
 MAX_MANIFEST_BYTES: Final = 100_000
+DECIMALS: Final = 6
+"""Numbers are rounded so that the last bits of a machine's arithmetic do not change the files."""
 
 
 class PlattNumbers(Wire):
@@ -77,7 +79,7 @@ def save_artifact(
         dense_names=list(DENSE_NAMES),
         weights_file=f"{path.stem}.npz",
         weights_sha256=hashlib.sha256(weights).hexdigest(),
-        intercept=intercept,
+        intercept=round(intercept, DECIMALS),
         overall=_numbers(calibration.overall),
         by_language={language: _numbers(platt) for language, platt in sorted(calibration.by_language.items())},
     )
@@ -137,4 +139,4 @@ def _platt(numbers: PlattNumbers) -> PlattMap:
 
 
 def _numbers(platt: PlattMap) -> PlattNumbers:
-    return PlattNumbers(slope=platt.slope, offset=platt.offset)
+    return PlattNumbers(slope=round(platt.slope, DECIMALS), offset=round(platt.offset, DECIMALS))

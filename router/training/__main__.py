@@ -3,8 +3,8 @@
 import argparse
 import json
 import random
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,9 @@ from router.training.summary import RowCounts, Summary
 ARTIFACT = "linear.json"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train from the public sets of a data folder; the same data, seed and libraries give the same artefact."""
-    options = _options()
+    options = _options(arguments)
     started = time.monotonic()
 
     def report(message: str) -> None:
@@ -90,18 +90,18 @@ def _prepare(data: Path, seed: int, most_per_source: int, report: Report) -> tup
     return counts, Problem(clean.rows, matrix, balanced_weights(clean.rows))
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m router.training", description=main.__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with routing/ and reasoning/")
     parser.add_argument("--out", type=Path, default=Path("router/artifacts"), help="folder to write to")
     parser.add_argument("--version", default="linear-1", help="version of the artefact, shown in every decision")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--most-per-source", type=int, default=3_000, help="rows drawn from one source at most")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if not (options.data / "routing").is_dir():
         parser.error(f"{str(options.data)!r} holds no folder routing/; name the data folder itself.")
     return options
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from router.artifacts import load_classifier
-from router.training.__main__ import train
+from router.training.__main__ import main, train
 from router.training.sources import SMALL_MODELS
 from tandem.ports import Turns
 
@@ -72,3 +72,9 @@ def test_training_is_reproducible_and_writes_all_it_promises(data: Path, tmp_pat
     classifier = load_classifier(tmp_path / "first" / "linear.json")
     easy, hard = "play song number 20", "Ann has 20 pears and eats 2. How many are left?"
     assert classifier.score(Turns(text=easy)).p_slow < 0.5 < classifier.score(Turns(text=hard)).p_slow
+
+
+def test_a_folder_without_data_is_refused_with_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--data", str(tmp_path)])
+    assert f"{str(tmp_path)!r} holds no folder routing/" in capsys.readouterr().err
