@@ -77,7 +77,7 @@ class GatewaySettings(Section):
     max_queued_jobs: int = Field(default=1_000, ge=1, le=10_000_000)
     """Unfinished jobs of one tenant; more get 429."""
     heartbeat_s: float = Field(default=15.0, gt=0, le=300)
-    """Seconds between keep-alives on a silent stream."""
+    """Seconds between two keep-alive comments on a silent stream."""
     stream_max_s: float = Field(default=900.0, gt=0, le=86_400)
     """A native event stream is closed cleanly after this many seconds; the client resumes."""
     key_cache_s: float = Field(default=5.0, ge=0, le=60)
