@@ -1,4 +1,4 @@
-"""The shipped artefact on requests that must not go wrong; none of them stands in the training seeds word by word unless it is a greeting."""
+"""The shipped artefact on requests that must not go wrong. Greetings, weather and small talk also stand in the training seeds; the rest does not."""
 
 import pytest
 from hypothesis import given, settings
@@ -30,7 +30,7 @@ FAST = [
     "translate good morning to french",
     "How tall is Mount Everest?",
     "珠穆朗玛峰有多高？",
-    "how many people live in Germany?",
+    "how many people live in Portugal?",
     "推荐几本书",
     "My day was awful, my boss shouted at me and I missed the bus.",
     "continue",
