@@ -29,7 +29,7 @@ _LIMITS = """\
 - Other languages than English and Chinese get the common calibration and little training.
 - Only the newest message is read, of a long one only head and tail.
 - Sources left out show what to expect of unseen traffic; the grouped folds are optimistic for it.
-- Seed templates were added after looking at misses on BELLE, the briefs and everyday questions: the figures of those two sets are somewhat optimistic.
+- Seed templates were added after looking at misses on BELLE, the briefs and everyday questions: those two sets' figures are somewhat optimistic.
 - Nothing here follows the RouteLLM protocol; its prompts were not trained on."""
 
 
