@@ -44,6 +44,7 @@ class Stack(Protocol):
 
 @pytest.fixture
 async def browser(chromium_path: str) -> AsyncIterator[Browser]:
+    expect.set_options(timeout=15_000)  # shared machines are slow
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=chromium_path, args=FLAGS.split())
         yield chromium
@@ -57,7 +58,7 @@ async def page(browser: Browser, stack: Stack) -> AsyncIterator[Page]:
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     await page.goto(stack.pages)
-    await expect(page.get_by_test_id("stChatInput")).to_be_visible(timeout=20_000)
+    await expect(page.get_by_test_id("stChatInput")).to_be_visible()
     yield page
     stack.model.release()
     assert faults == []
@@ -82,7 +83,7 @@ async def choose_lane(page: Page, name: str) -> None:
 
 async def expect_answers(page: Page, count: int) -> None:
     """Exactly so many whole answers, drawn natively, and nothing live any more."""
-    await expect(page.locator(MESSAGES).filter(has_text="w49")).to_have_count(count, timeout=15_000)
+    await expect(page.locator(MESSAGES).filter(has_text="w49")).to_have_count(count)
     await expect(page.locator(".turn")).to_have_count(0)
     for answer in await page.locator(MESSAGES).filter(has_text="w49").all():
         assert " ".join(re.findall(r"w\d+", await answer.inner_text())) == WHOLE_ANSWER
@@ -128,6 +129,18 @@ async def test_a_second_message_never_ends_the_first_answer(page: Page, stack: S
         await expect(page.locator(MESSAGES).filter(has_text=f"You asked: {asked}")).to_have_count(1)
 
 
+async def test_two_browsers_show_the_same_conversation(browser: Browser, page: Page) -> None:
+    await send(page, "seen in the first one")
+    await expect_answers(page, 1)
+    other = await browser.new_page()
+    await other.goto(page.url)
+    await expect_answers(other, 1)
+    await send(other, "written in the second one")
+    for shown in (other, page):
+        await expect(shown.locator(MESSAGES).filter(has_text="You asked: written in the second one")).to_have_count(1)
+        await expect_answers(shown, 2)
+
+
 async def test_being_offline_for_a_while_costs_nothing(page: Page, stack: Stack) -> None:
     stack.model.hold()
     await send(page, "count while I am away")
@@ -146,7 +159,7 @@ async def test_an_answer_can_be_stopped(page: Page, stack: Stack) -> None:
     clicked_at = time.monotonic()
     await page.locator(".turn").get_by_role("button", name="Stop").click()
     await expect(page.locator(".turn .note")).to_have_text("Stopped")
-    assert time.monotonic() - clicked_at < 2
+    assert time.monotonic() - clicked_at < 5
     stack.model.release()
     await send(page, "go on")
     await expect(page.locator(MESSAGES).filter(has_text="You asked: go on")).to_have_count(1)
@@ -197,9 +210,9 @@ async def test_a_jobs_progress_and_result_appear_without_a_reload(page: Page, st
 async def test_the_pages_speak_the_browsers_language(browser: Browser, stack: Stack) -> None:
     page = await browser.new_page(locale="zh-CN")
     await page.goto(stack.pages)
-    await expect(page.get_by_text("我能帮你做什么？")).to_be_visible(timeout=20_000)
+    await expect(page.get_by_text("我能帮你做什么？")).to_be_visible()
     await send(page, "数到五十")
-    await expect(page.locator(MESSAGES).filter(has_text="w49")).to_contain_text("快速", timeout=15_000)
+    await expect(page.locator(MESSAGES).filter(has_text="w49")).to_contain_text("快速")
     assert await page.evaluate("document.documentElement.lang") == "zh"
 
 
