@@ -5,7 +5,6 @@ middleware is used: ``BaseHTTPMiddleware`` costs more than the whole hot path (m
 authenticate: all but the paths in ``PUBLIC_PATHS`` are refused without a key before they are looked up.
 """
 
-import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -18,7 +17,7 @@ from starlette.exceptions import HTTPException
 from gateway.asgi import ASGIApp, Message, Receive, Scope, Send, header, send_whole
 from gateway.auth import Principal
 from gateway.chat.door import PATH, ChatDoor
-from gateway.dependencies import Dependencies, Services
+from gateway.dependencies import BufferedRandom, Dependencies, Services
 from gateway.errors import error_answer, http_fault, invalid
 from gateway.limits import ClientGone, check_depth, read_body
 from gateway.records import Door, Finished
@@ -93,10 +92,11 @@ class Gateway:
         self._api = api
         self._settings = settings
         self._door: ChatDoor | None = None
+        self._random_bytes = BufferedRandom()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            request_id = os.urandom(8).hex()
+            request_id = self._random_bytes(8).hex()
             if scope["path"] == PATH and scope["method"] == "POST":
                 await self._chat_door()(scope, receive, send, request_id)
             else:

@@ -1,7 +1,8 @@
-"""What is written down about finished requests: metrics, one log line, the decision log. In batches, after the last byte, off the request's task."""
+"""What is written down about finished requests: metrics, log lines, the decision log. In batches, after the last byte, off the request's task."""
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -38,9 +39,10 @@ class Finished:
 class Recorder:
     """Takes notes in nanoseconds; writes them down later."""
 
-    def __init__(self, log: DecisionLog, metrics: Metrics) -> None:
+    def __init__(self, log: DecisionLog, metrics: Metrics, *, is_detailed: bool) -> None:
         self._decision_log = log
         self._metrics = metrics
+        self._is_detailed = is_detailed
         self._finished: list[Finished] = []
         self._decisions: deque[LoggedDecision] = deque(maxlen=MAX_PENDING)
 
@@ -62,6 +64,7 @@ class Recorder:
             self._note(record)
             if at % 64 == 63:
                 await asyncio.sleep(0)  # live streams go first
+        _summarise(finished)
         if not self._decisions:
             return
         batch = list(self._decisions)
@@ -81,16 +84,31 @@ class Recorder:
             self._metrics.ttft.labels(lane).observe(record.ttft_s)
         if record.lane == "fast" and record.error_code:
             self._metrics.model_errors.labels("fast", record.error_code).inc()
-        write = _log.debug if record.door == "health" else _log.info
-        write(
-            "request_finished",
-            door=record.door,
-            method=record.method,
-            status=record.status,
-            seconds=round(record.seconds, 4),
-            ttft_s=None if record.ttft_s is None else round(record.ttft_s, 4),
-            request_id=record.request_id,
-            tenant=record.tenant,
-            lane=record.lane,
-            error_code=record.error_code,
-        )
+        if record.status >= 400 and record.door != "health":
+            _log.info("request_refused", **_facts(record))
+        elif self._is_detailed:
+            _log.debug("request_answered", **_facts(record))
+
+
+def _summarise(finished: Sequence[Finished]) -> None:
+    """One line per door, lane and outcome: a line per answered request would cost more than answering it."""
+    groups: dict[tuple[Door, Lane | None, int], list[float]] = {}
+    for record in finished:
+        if record.door != "health" and record.status < 400:
+            groups.setdefault((record.door, record.lane, record.status), []).append(record.seconds)
+    for (door, lane, status), seconds in groups.items():
+        _log.info("requests_answered", door=door, lane=lane, status=status, count=len(seconds), slowest_s=round(max(seconds), 4))
+
+
+def _facts(record: Finished) -> dict[str, str | int | float | None]:
+    return {
+        "door": record.door,
+        "method": record.method,
+        "status": record.status,
+        "seconds": round(record.seconds, 4),
+        "ttft_s": None if record.ttft_s is None else round(record.ttft_s, 4),
+        "request_id": record.request_id,
+        "tenant": record.tenant,
+        "lane": record.lane,
+        "error_code": record.error_code,
+    }

@@ -261,6 +261,13 @@ async def test_a_server_that_forgets_done_is_helped_out(house: Any) -> None:
     assert answer.text.endswith('"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n')
 
 
+async def test_connections_are_kept(house: Any) -> None:
+    async with house.http() as client:
+        for is_stream in (False, True, False):
+            assert (await client.post(CHAT, content=chat(stream=is_stream))).status_code == 200
+    assert len({ask.writer for ask in house.model.asked}) == 1
+
+
 async def test_a_kept_connection_that_died_is_replaced_unseen(house: Any) -> None:
     async def once_then_close(ask: Any) -> None:
         ask.whole(b'{"choices":[]}')
