@@ -1,5 +1,6 @@
 """``python -m slow_worker``: the worker process group of System 2. SIGTERM gives running jobs back to the queue and ends it."""
 
+import logging
 import sys
 from typing import Any, cast
 
@@ -17,6 +18,9 @@ def main() -> int:
         sys.stderr.write(f"{error.message}\n")
         return 2
     configure_logging(settings.log, process="worker")
+    if settings.log.level == "info":
+        # Celery tells of every task it gets and ends; our own lines say what became of the job.
+        logging.getLogger("celery").setLevel(logging.WARNING)
     settings.home.mkdir(parents=True, exist_ok=True)
     worker = cast("Any", create_celery(settings)).Worker(
         pool_cls="prefork",

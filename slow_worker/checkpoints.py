@@ -4,8 +4,10 @@ The serializer restores only the workspace's classes. A stale worker can write a
 effects ledger holds: every model reply is recorded there, under the epoch, before it reaches the workspace.
 """
 
+import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import aiosqlite
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -13,8 +15,11 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from slow_worker.workspace import CHECKPOINTED
-from tandem.errors import DependencyMissing
+from tandem.errors import DependencyMissing, StorageUnavailable
 from tandem.settings import Settings
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
 _BUSY_TIMEOUT_S = 30.0
 _POSTGRES_CONNECTIONS = 4
@@ -24,10 +29,24 @@ _LIFETIME_S = 1_800.0
 
 @asynccontextmanager
 async def open_checkpoints(settings: Settings) -> AsyncGenerator[BaseCheckpointSaver[str]]:
-    """The saver for these settings, its tables made; closed on leaving."""
+    """The saver for these settings, its tables made; closed on leaving. Raises ``StorageUnavailable``."""
     opened = _postgres(settings) if settings.database_url.startswith("postgres") else _sqlite(settings)
-    async with opened as saver:
+    async with AsyncExitStack() as stack:
+        try:
+            saver = await stack.enter_async_context(opened)
+            await saver.setup()
+        except checkpoint_errors() as error:
+            raise StorageUnavailable(f"the checkpoints cannot be opened: {error}; check TANDEM_HOME and TANDEM_DATABASE_URL") from error
         yield saver
+
+
+def checkpoint_errors() -> tuple[type[Exception], ...]:
+    """What the savers raise when their database is away or cannot commit."""
+    try:
+        from psycopg import Error  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError:
+        return (sqlite3.Error,)
+    return (sqlite3.Error, Error)
 
 
 def _serializer() -> JsonPlusSerializer:
@@ -35,16 +54,14 @@ def _serializer() -> JsonPlusSerializer:
 
 
 @asynccontextmanager
-async def _sqlite(settings: Settings) -> AsyncGenerator[BaseCheckpointSaver[str]]:
+async def _sqlite(settings: Settings) -> AsyncGenerator["AsyncSqliteSaver"]:
     settings.home.mkdir(parents=True, exist_ok=True)
     async with aiosqlite.connect(settings.home / "checkpoints.sqlite3", timeout=_BUSY_TIMEOUT_S) as connection:
-        saver = AsyncSqliteSaver(connection, serde=_serializer())
-        await saver.setup()
-        yield saver
+        yield AsyncSqliteSaver(connection, serde=_serializer())
 
 
 @asynccontextmanager
-async def _postgres(settings: Settings) -> AsyncGenerator[BaseCheckpointSaver[str]]:
+async def _postgres(settings: Settings) -> AsyncGenerator["AsyncPostgresSaver"]:
     try:
         # An extra: whoever stays on SQLite needs no PostgreSQL driver.
         from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver  # noqa: PLC0415
@@ -64,6 +81,4 @@ async def _postgres(settings: Settings) -> AsyncGenerator[BaseCheckpointSaver[st
         open=False,
     )
     async with pool:
-        saver = AsyncPostgresSaver(pool, serde=_serializer())
-        await saver.setup()
-        yield saver
+        yield AsyncPostgresSaver(pool, serde=_serializer())

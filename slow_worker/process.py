@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from slow_worker.budget import BudgetLedger, Price, Reserve
 from slow_worker.caller import ModelCaller
-from slow_worker.checkpoints import open_checkpoints
+from slow_worker.checkpoints import checkpoint_errors, open_checkpoints
 from slow_worker.context import JobContext
 from slow_worker.drain import Drain
 from slow_worker.effects import Effects
@@ -18,6 +18,7 @@ from slow_worker.nodes.intake import understand
 from slow_worker.progress import Progress, newest_seq
 from slow_worker.runner import JobRunner, RunEnd
 from slow_worker.workspace import Task
+from tandem.errors import TandemError
 from tandem.events import open_notifier
 from tandem.ids import JobId, StreamId
 from tandem.models import open_chat_model
@@ -25,7 +26,7 @@ from tandem.ports import ChatModel, Claim, Clock, Notifier, Storage, ToolContext
 from tandem.schemas.events import JobEvent
 from tandem.settings import ModelSettings, Settings
 from tandem.storage import open_storage
-from tandem.telemetry import SystemClock
+from tandem.telemetry import SystemClock, get_logger
 from tools.registry import Toolbox, offered_tools
 
 _WRITING_SHARE = 0.15
@@ -93,33 +94,44 @@ class WorkerProcess:
         self._runner: JobRunner | None = None
 
     def start(self) -> None:
+        """Open what the jobs need, so that the first one does not wait; what cannot be opened yet is tried again with each job."""
         self._drain.keep_reader_only()
         self._drain.watch(self._loop.get_loop(), self._draining)
-        self._runner = self._loop.run(self._open())
+        try:
+            self._ready()
+        except TandemError as error:
+            get_logger(__name__).warning("worker_not_ready", code=error.code, reason=error.message)
 
     def run(self, job_id: JobId) -> RunEnd:
-        """Run one hinted job; while draining, the job is left to another worker."""
-        if self._runner is None or self._drain.has_begun():
+        """Run one hinted job; while draining, the job is left to another worker. Raises ``OperatorError`` when the database is away."""
+        if self._drain.has_begun():
             return RunEnd.NOT_OURS
-        return self._loop.run(self._runner.run(job_id, self._draining))
+        return self._loop.run(self._ready().run(job_id, self._draining))
 
     def stop(self) -> None:
         """Close everything; nothing of this process is left running."""
         self._loop.run(self._stack.aclose())
         self._loop.close()
 
+    def _ready(self) -> JobRunner:
+        if self._runner is None:
+            self._runner = self._loop.run(self._open())
+        return self._runner
+
     async def _open(self) -> JobRunner:
-        settings, stack = self._settings, self._stack
-        storage = open_storage(settings)
-        stack.push_async_callback(storage.close)
-        await storage.migrate()
-        notifier = open_notifier(settings)
-        stack.push_async_callback(notifier.close)
-        model = open_chat_model(settings, "slow")
-        stack.push_async_callback(model.close)
-        toolbox = offered_tools()
-        stack.push_async_callback(toolbox.close)
-        checkpoints = await stack.enter_async_context(open_checkpoints(settings))
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            storage = open_storage(settings)
+            stack.push_async_callback(storage.close)
+            await storage.migrate()
+            notifier = open_notifier(settings)
+            stack.push_async_callback(notifier.close)
+            model = open_chat_model(settings, "slow")
+            stack.push_async_callback(model.close)
+            toolbox = offered_tools()
+            stack.push_async_callback(toolbox.close)
+            checkpoints = await stack.enter_async_context(open_checkpoints(settings))
+            self._stack = stack.pop_all()
         services = Services(storage, notifier, model, toolbox, SystemClock(), settings)
         return JobRunner(
             jobs=storage.jobs,
@@ -129,6 +141,7 @@ class WorkerProcess:
             forget=checkpoints.adelete_thread,
             clock=services.clock,
             settings=settings.worker,
+            storage_errors=checkpoint_errors(),
             worker=f"{socket.gethostname()}:{os.getpid()}",
         )
 

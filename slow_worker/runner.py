@@ -57,6 +57,8 @@ class JobRunner:
     """Drops a finished job's checkpoints."""
     clock: Clock
     settings: WorkerSettings
+    storage_errors: tuple[type[Exception], ...]
+    """What the checkpoints raise when their database is away: no fault of the job, which is left to its lease."""
     worker: str
     """Name of this process, stored with the claim."""
 
@@ -98,6 +100,8 @@ class JobRunner:
             state = await self._run_graph(claim, context)
         except (LeaseLost, StorageUnavailable):
             raise
+        except self.storage_errors as error:
+            raise StorageUnavailable(f"the checkpoints cannot be written: {error}") from error
         except TandemError as error:
             get_logger(__name__).warning("job_failed", code=error.code, reason=error.message)
             return _failed(error), context.progress.view if context else claim.view

@@ -31,7 +31,7 @@ def handle_hint(job_id: str, process: RunsJobs, hint: Callable[[JobId], None]) -
         end = process.run(JobId(job_id))
     except OperatorError as error:
         # The database is away: the row is untouched and the reaper hints again.
-        log.exception("hint_not_served", job_id=job_id, code=error.code)
+        log.warning("hint_not_served", job_id=job_id, code=error.code, reason=error.message)
         return
     if end is RunEnd.RELEASED:
         hint(JobId(job_id))

@@ -182,6 +182,8 @@ async def test_a_killed_workers_job_is_finished_by_another_without_repeating_wha
     await until_awaited(lambda: farm.is_halfway(job_id), farm.log)
 
     os.kill(first.pid, signal.SIGKILL)
+    first.wait(5)
+    await until(lambda: not is_group_alive(first), farm.log)
     farm.model.use(solving())
     await farm.start_worker()
     await reap_until(farm, job_id, JobStatus.COMPLETED)
@@ -224,7 +226,7 @@ async def test_a_stopping_worker_gives_its_job_back_and_another_takes_it_at_once
     assert (job.status, job.answer, job.attempt) == (JobStatus.COMPLETED, "72", 2)
     await asyncio.to_thread(first.wait, 15)
     assert first.returncode == 0
-    assert_no_process_of(first)
+    await until(lambda: not is_group_alive(first), farm.log)
 
 
 async def test_sigterm_to_the_whole_group_also_ends_in_good_order(farm: Farm) -> None:
@@ -237,7 +239,20 @@ async def test_sigterm_to_the_whole_group_also_ends_in_good_order(farm: Farm) ->
     await asyncio.to_thread(worker.wait, 20)
 
     assert (await farm.job(job_id)).status is JobStatus.QUEUED
-    assert_no_process_of(worker)
+    await until(lambda: not is_group_alive(worker), farm.log)
+
+
+async def test_a_worker_that_starts_before_its_database_can_be_reached_works_as_soon_as_it_can(farm: Farm, tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints.sqlite3"
+    checkpoints.mkdir()
+    await farm.start_worker()
+    job_id = await farm.submit()
+    await until(lambda: "hint_not_served" in farm.log(), farm.log)
+
+    checkpoints.rmdir()
+    await reap_until(farm, job_id, JobStatus.COMPLETED)
+
+    assert (await farm.job(job_id)).answer == "72"
 
 
 async def test_an_idle_worker_keeps_showing_a_sign_of_life(farm: Farm) -> None:
@@ -268,9 +283,13 @@ async def reap_until(farm: Farm, job_id: JobId, status: JobStatus) -> None:
     await until_awaited(is_there, farm.log)
 
 
-def assert_no_process_of(worker: "subprocess.Popen[bytes]") -> None:
-    with pytest.raises(ProcessLookupError):
+def is_group_alive(worker: "subprocess.Popen[bytes]") -> bool:
+    """Whether any process that the worker started is left: pool processes and sandboxes are in its group."""
+    try:
         os.killpg(worker.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 async def until(holds: Callable[[], bool], log: Callable[[], str]) -> None:

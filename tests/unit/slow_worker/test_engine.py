@@ -12,7 +12,7 @@ import pytest
 from pydantic import JsonValue
 
 from slow_worker.budget import prompt_tokens
-from slow_worker.checkpoints import open_checkpoints
+from slow_worker.checkpoints import checkpoint_errors, open_checkpoints
 from slow_worker.graph import build_graph
 from slow_worker.process import Services
 from slow_worker.runner import JobRunner, RunEnd
@@ -145,6 +145,7 @@ async def workshop(tmp_path: Path, migrated: Path, toolbox: Toolbox) -> AsyncIte
             forget=checkpoints.adelete_thread,
             clock=clock,
             settings=settings.worker,
+            storage_errors=checkpoint_errors(),
             worker="test",
         )
         yield Workshop(storage, services, runner, model, ids)
