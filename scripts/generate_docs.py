@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from gateway.errors import status_of
+from gateway.errors import rendering
 from tandem.errors import TandemError
 from tandem.settings import ENV_PREFIX, Section, Settings
 from tandem.telemetry.metrics import new_metrics
@@ -94,7 +94,7 @@ def errors_page() -> str:
     seen: dict[str, str] = {}
     for cls in _tree(TandemError):
         if cls.code not in seen and (not cls.__subclasses__() or cls.__name__ in {"InvalidRequest", "Conflict"}):
-            seen[cls.code] = f"| `{cls.code}` | {status_of(cls)} | {' '.join((cls.__doc__ or '').split())} |"
+            seen[cls.code] = f"| `{cls.code}` | {rendering(cls('')).status} | {' '.join((cls.__doc__ or '').split())} |"
     return "\n".join([*lines, *sorted(seen.values())]) + "\n"
 
 
@@ -110,6 +110,11 @@ def metrics_page() -> str:
 PAGES = {"settings.md": settings_page, "errors.md": errors_page, "metrics.md": metrics_page}
 
 
+def _rendered(name: str) -> str:
+    """The page, with the docstrings' double backticks as Markdown's single ones."""
+    return PAGES[name]().replace("``", "`")
+
+
 def main() -> int:
     """Write the pages, or say which are stale (exit 1)."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -117,10 +122,10 @@ def main() -> int:
     mode.add_argument("--write", action="store_true")
     mode.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    stale = [name for name, page in PAGES.items() if not (DOCS / name).exists() or (DOCS / name).read_text(encoding="utf-8") != page()]
+    stale = [name for name in PAGES if not (DOCS / name).exists() or (DOCS / name).read_text(encoding="utf-8") != _rendered(name)]
     if arguments.write:
         for name in stale:
-            (DOCS / name).write_text(PAGES[name](), encoding="utf-8")
+            (DOCS / name).write_text(_rendered(name), encoding="utf-8")
     elif stale:
         sys.stderr.write(f"stale: {', '.join(stale)}; run `make docs-reference`\n")
         return 1

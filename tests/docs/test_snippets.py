@@ -1,6 +1,7 @@
 """Every snippet of the documentation runs, against a real platform whose models are scripted.
 
-A fence that cannot run here is marked ``<!-- not run: reason -->`` on the line above it; an indented fence (an alternative in a tab) shows configuration.
+A fence that cannot run here is marked ``<!-- not run: reason -->`` on the line above it; an indented fence (an alternative in a tab) shows
+configuration.
 """
 
 import os
