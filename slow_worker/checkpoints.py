@@ -57,6 +57,8 @@ def _serializer() -> JsonPlusSerializer:
 async def _sqlite(settings: Settings) -> AsyncGenerator["AsyncSqliteSaver"]:
     settings.home.mkdir(parents=True, exist_ok=True)
     async with aiosqlite.connect(settings.home / "checkpoints.sqlite3", timeout=_BUSY_TIMEOUT_S) as connection:
+        # Power loss may cost the newest checkpoints, never their consistency; what they held is in the effects ledger, so nothing is asked twice.
+        await connection.execute("pragma synchronous=normal")
         yield AsyncSqliteSaver(connection, serde=_serializer())
 
 

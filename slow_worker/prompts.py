@@ -19,10 +19,10 @@ _SYSTEM: Final[dict[Language, str]] = {
 }
 _COT: Final[dict[Language, str]] = {
     "en": (
-        "Solve the problem step by step. Write one short calculation per line and keep track of the units. "
-        "Do not use code.\nEnd with exactly one line:\nAnswer: <{form}>\n\nProblem:\n{task}"
+        "Solve the problem step by step in at most 8 short lines, one calculation per line, without headings or code. "
+        "Read the question again before you answer.\nEnd with exactly one line:\nAnswer: <{form}>\n\nProblem:\n{task}"
     ),
-    "zh": "请一步一步解答下面的问题，每行写一个简短的算式，不要写代码。\n最后单独写一行：\n答案：<{form}>\n\n问题：\n{task}",
+    "zh": "请一步一步解答下面的问题，最多 8 行，每行一个简短的算式，不要写标题和代码。\n最后单独写一行：\n答案：<{form}>\n\n问题：\n{task}",
 }
 _FORMS: Final[dict[Language, dict[str, str]]] = {
     "en": {"number": "the final number only", "choice": "exactly one of: {choices}", "text": "the final answer, as short as possible"},

@@ -27,6 +27,8 @@ class Room:
     slots: int
     calls_left: int
     has_python: bool
+    seconds: float = 0.0
+    """Worked on the job so far."""
 
     def seed(self, wave: int, index: int) -> int:
         """Deterministic per job, wave and index."""
@@ -70,6 +72,8 @@ def _form(tries: Sequence[Try], policy: EffortPolicy, room: Room, wave: int) -> 
 
 def _votes(task: Task, tries: Sequence[Try], policy: EffortPolicy, room: Room, wave: int) -> list[Order]:
     votes = poll(tries)
+    if votes.groups and room.seconds >= policy.patience_s:
+        return []
     is_contested = len(votes.groups) > 1
     missing = room.slots if is_contested or not tries else max(1, policy.min_votes - votes.votes)
     size = max(0, min(room.slots, room.calls_left, missing))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
+from structlog.testing import capture_logs
 
 from slow_worker.budget import prompt_tokens
 from slow_worker.checkpoints import checkpoint_errors, open_checkpoints
@@ -470,9 +471,11 @@ async def test_a_defect_fails_the_job_and_not_the_worker(workshop: Workshop) -> 
 
     workshop.model.answer = break_down
 
-    job = await workshop.do(JobRequest(input=PROBLEM))
+    with capture_logs() as logs:
+        job = await workshop.do(JobRequest(input=PROBLEM))
 
     assert (job.status, job.error.code if job.error else None) == (JobStatus.FAILED, "internal_error")
+    assert [line["exc_info"] for line in logs if line["event"] == "job_defect"] == [True]
 
 
 async def test_cancelling_ends_the_running_call_and_the_job(workshop: Workshop) -> None:
