@@ -11,7 +11,7 @@ from gateway.auth import Authenticator
 from gateway.background import Background
 from gateway.chat.pool import PoolTransport
 from gateway.chat.slow import SlowLane
-from gateway.chat.upstream import AiohttpTransport, Transport
+from gateway.chat.upstream import Transport
 from gateway.jobs import JobDesk, WebhookCheck
 from gateway.limits import InFlight
 from gateway.queue import CeleryHintQueue
@@ -71,7 +71,11 @@ class Dependencies:
 def open_transport(settings: Settings) -> Transport:
     """The hot path's way to the fast model: our own pool, or aiohttp where TLS is needed."""
     url = settings.model_url("fast")
-    return AiohttpTransport(url, settings.fast, "fast") if url.startswith("https:") else PoolTransport(url, settings.fast, "fast")
+    if url.startswith("http:"):
+        return PoolTransport(url, settings.fast, "fast")
+    from gateway.chat.aiohttp_transport import AiohttpTransport  # noqa: PLC0415 - 10 MB that most gateways never need
+
+    return AiohttpTransport(url, settings.fast, "fast")
 
 
 class BufferedRandom:

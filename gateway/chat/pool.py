@@ -2,7 +2,7 @@
 
 Framing is parsed by httptools (llhttp). Covered: connect and silence time-outs, back-pressure, cancellation, answers with a length, chunked or
 ended by closing, connections that died while idle. Not covered: TLS, proxies, HTTP/2; an ``https`` address takes the aiohttp adapter of
-``upstream.py``.
+``aiohttp_transport.py``.
 """
 
 import asyncio

@@ -19,6 +19,7 @@ from openai import AsyncOpenAI
 
 from gateway.__main__ import server_config
 from gateway.app import create_app
+from gateway.chat.aiohttp_transport import AiohttpTransport
 from gateway.dependencies import Dependencies, Services, open_dependencies
 from tandem.events import MemoryNotifier
 from tandem.ids import JobId, KeyId, TenantId
@@ -221,7 +222,7 @@ def open_house(tmp_path: Path, model: ModelServer, database_url: str | None) -> 
     """Opens gateways with other settings: ``async with open_house(gateway={"max_in_flight": 1}) as house``."""
 
     @asynccontextmanager
-    async def opened(**sections: Any) -> AsyncGenerator[House]:
+    async def opened(*, is_aiohttp: bool = False, **sections: Any) -> AsyncGenerator[House]:
         fast = {"url": model.url, "model": "m-fast", "read_timeout_s": 5} | sections.pop("fast", {})
         slow = {"url": model.url, "model": "m-slow"} | sections.pop("slow", {})
         database = {"url": database_url} if database_url else {}
@@ -231,6 +232,8 @@ def open_house(tmp_path: Path, model: ModelServer, database_url: str | None) -> 
         await real.notifier.close()
         hints = Hints()
         dependencies = replace(real, queue=hints, notifier=MemoryNotifier())
+        if is_aiohttp:
+            dependencies = replace(dependencies, open_transport=lambda: AiohttpTransport(settings.model_url("fast"), settings.fast, "fast"))
         gateway = create_app(settings, dependencies)
         listener = socket.create_server(("127.0.0.1", 0))
         server = uvicorn.Server(server_config(gateway, settings))

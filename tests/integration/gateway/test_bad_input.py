@@ -194,11 +194,12 @@ async def cut_whole(ask: Any) -> None:
         (cut_whole, 502, "model_bad_response"),
     ],
 )
+@pytest.mark.parametrize("is_aiohttp", [False, True])
 @pytest.mark.parametrize("is_stream", [False, True])
 async def test_a_model_server_that_fails_is_an_error_of_the_one_shape(
-    open_house: Any, behaviour: Any, status: int, code: str, is_stream: bool
+    open_house: Any, behaviour: Any, status: int, code: str, is_stream: bool, is_aiohttp: bool
 ) -> None:
-    async with open_house(fast={"read_timeout_s": 0.2}) as house, house.http() as client:
+    async with open_house(is_aiohttp=is_aiohttp, fast={"read_timeout_s": 0.2}) as house, house.http() as client:
         house.model.answer = behaviour
         answer = await client.post(CHAT, content=chat(stream=is_stream))
     detail = ErrorBody.model_validate_json(answer.content).error
@@ -261,21 +262,23 @@ async def test_a_server_that_forgets_done_is_helped_out(house: Any) -> None:
     assert answer.text.endswith('"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n')
 
 
-async def test_connections_are_kept(house: Any) -> None:
-    async with house.http() as client:
+@pytest.mark.parametrize("is_aiohttp", [False, True])
+async def test_connections_are_kept(open_house: Any, is_aiohttp: bool) -> None:
+    async with open_house(is_aiohttp=is_aiohttp) as house, house.http() as client:
         for is_stream in (False, True, False):
             assert (await client.post(CHAT, content=chat(stream=is_stream))).status_code == 200
     assert len({ask.writer for ask in house.model.asked}) == 1
 
 
-async def test_a_kept_connection_that_died_is_replaced_unseen(house: Any) -> None:
+@pytest.mark.parametrize("is_aiohttp", [False, True])
+async def test_a_kept_connection_that_died_is_replaced_unseen(open_house: Any, is_aiohttp: bool) -> None:
     async def once_then_close(ask: Any) -> None:
         ask.whole(b'{"choices":[]}')
         await ask.writer.drain()
         ask.writer.close()
 
-    house.model.answer = once_then_close
-    async with house.http() as client:
+    async with open_house(is_aiohttp=is_aiohttp) as house, house.http() as client:
+        house.model.answer = once_then_close
         for _ in range(3):
             assert (await client.post(CHAT, content=chat())).status_code == 200
             await asyncio.sleep(0.02)

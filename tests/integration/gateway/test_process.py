@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @asynccontextmanager
-async def process(environment: Mapping[str, str]) -> AsyncGenerator[asyncio.subprocess.Process]:
+async def process(environment: dict[str, str]) -> AsyncGenerator[asyncio.subprocess.Process]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TANDEM_")} | {"PYTHONPATH": str(ROOT)}
     running = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "gateway", env=kept | environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, cwd=ROOT
