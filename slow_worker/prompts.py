@@ -46,32 +46,35 @@ _FAILURE: Final[dict[Language, str]] = {
 }
 _PLAN: Final[dict[Language, str]] = {
     "en": (
-        "Make a plan for writing a complete answer to the task. List {count} steps at most, one per line, numbered 1., 2., ... "
-        "Each step is one short phrase (at most 10 words) naming a part that the answer must contain. No explanations.\n\nTask:\n{task}"
+        "List the parts that a complete answer to the task must have, {count} at most, one per line, numbered 1., 2., ... "
+        "Each part is one short phrase (at most 10 words). Every requirement of the task must belong to one of them. No explanations."
+        "\n\nTask:\n{task}"
     ),
     "zh": (
-        "请为完整回答下面的任务列一个计划。最多 {count} 步，每行一步，用 1. 2. 编号。"
-        "每一步用一个简短的短语（不超过 15 个字）说明答案中必须包含的部分。不要解释。\n\n任务：\n{task}"
+        "请列出完整回答下面的任务必须包含的部分。最多 {count} 部分，每行一部分，用 1. 2. 编号。"
+        "每部分是一个简短的短语（不超过 15 个字），任务中的每项要求都要归入其中一部分。不要解释。\n\n任务：\n{task}"
     ),
 }
 _STEP: Final[dict[Language, str]] = {
     "en": (
         "Task:\n{task}\n\nThe answer has these parts:\n{outline}\n\nWrite notes for part {number} only: {title}\n"
-        "At most 4 short, concrete bullet points, with names, numbers and times where they help. No introduction."
+        "At most 4 different bullet points, each one full, concrete sentence with the names, numbers, prices or times of this task. "
+        "No nested lists, no headings, no introduction."
     ),
     "zh": (
         "任务：\n{task}\n\n答案包含以下部分：\n{outline}\n\n只为第 {number} 部分写要点：{title}\n"
-        "最多 4 条简短、具体的要点，需要时给出名称、数字和时间。不要写开场白。"
+        "最多 4 条不同的要点，每条是一句完整、具体的话，写明本任务的名称、数字、价格或时间。不要嵌套列表、标题和开场白。"
     ),
 }
 _WRITE: Final[dict[Language, str]] = {
     "en": (
         "Task:\n{task}\n\nNotes:\n{notes}\n\nWrite the final answer to the task from these notes. Keep every requirement of the task, "
-        "keep the order of the parts, give each part a short heading, and correct what contradicts the task. Do not mention the notes."
+        "give each part a short heading, make one decision where the notes only list options, and correct what contradicts the task. "
+        "Say nothing twice and do not mention the notes."
     ),
     "zh": (
-        "任务：\n{task}\n\n要点：\n{notes}\n\n请根据这些要点写出任务的最终答案。满足任务的每一项要求，保持各部分的顺序，"
-        "每部分用一个简短的标题，并改正与任务矛盾的内容。不要提到“要点”。"
+        "任务：\n{task}\n\n要点：\n{notes}\n\n请根据这些要点写出任务的最终答案。满足任务的每一项要求，"
+        "每部分用一个简短的标题，对只列出选项的地方做出决定，并改正与任务矛盾的内容。不要重复，也不要提到“要点”。"
     ),
 }
 _DIRECT: Final[dict[Language, str]] = {"en": "{task}", "zh": "{task}"}

@@ -174,7 +174,7 @@ def solves(request: ChatRequest) -> str:
 
 
 def plans(request: ChatRequest) -> str:
-    if "Make a plan" in prompt(request):
+    if "List the parts" in prompt(request):
         return "1. Food\n2. Transport\n3. Games"
     if "Write notes for part" in prompt(request):
         return f"- notes on {prompt(request).rsplit('only: ', 1)[1].splitlines()[0]}"
@@ -284,7 +284,11 @@ async def test_an_open_task_is_planned_worked_out_and_written(workshop: Workshop
     assert [step.title for step in job.view.plan] == ["Food", "Transport", "Games", "Write the answer"]
     assert job.verification is not None
     assert job.verification.level == "V0"
-    assert {check.name: check.passed for check in job.verification.checks} == {"answer_is_whole": True, "covers_the_plan": True}
+    assert {check.name: check.passed for check in job.verification.checks} == {
+        "answer_is_whole": True,
+        "does_not_repeat_itself": True,
+        "covers_the_plan": True,
+    }
     assert "notes on Transport" in prompt(workshop.model.asked[-1])
     assert job.usage.calls == 5
     assert_sound(job, await workshop.events(job.id))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from slow_worker.fences import code_block, fenced_json, is_python
 from slow_worker.nodes.intake import language_of, understand
 from slow_worker.plans import read_plan
+from slow_worker.strategies.step import tidy
 from slow_worker.verifiers.contract import code_fault, json_fault, read_json
 from slow_worker.verifiers.coverage import coverage_checks
 from slow_worker.workspace import TaskKind
@@ -116,5 +117,16 @@ def test_coverage_names_what_is_missing() -> None:
 
     assert [(check.name, check.passed, check.detail) for check in checks] == [
         ("answer_is_whole", True, ""),
+        ("does_not_repeat_itself", True, ""),
         ("covers_the_plan", False, "missing: 安排食物"),
     ]
+
+
+def test_notes_that_run_in_a_circle_are_straightened() -> None:
+    assert tidy("- **Materials**:\n  - **Materials**:\n    - **Materials**:\n- Paper, 5 euros\n-") == "- Materials\n- Paper, 5 euros"
+
+
+def test_an_answer_that_runs_in_a_circle_is_noticed() -> None:
+    checks = coverage_checks("- Workshop materials\n" * 9, [], is_cut=False)
+
+    assert [check.detail for check in checks if not check.passed] == ["again and again: Workshop materials"]
