@@ -199,7 +199,7 @@ class AsyncTandemClient:
         while not following.is_final:
             try:
                 async with self._open(following.connect()) as response:
-                    following.connected()
+                    following.connected(response.status_code)
                     async for chunk in self._chunks(response):
                         for event in following.feed(chunk):
                             yield event
@@ -207,4 +207,5 @@ class AsyncTandemClient:
                             return
             except TandemError as error:
                 following.failed(error)
-            await self._sleep(following.delay_s())
+            if not following.is_final:
+                await self._sleep(following.delay_s())

@@ -116,6 +116,10 @@ def _carried_error(data: str) -> TandemError:
     return error_named(detail.code, detail.message)
 
 
+NO_MORE: Final = 204
+"""Status of an event stream asked for beyond the end of a log that has ended."""
+
+
 @dataclass(slots=True)
 class Following:
     """An event log followed over as many connections as it takes; each event once, in order."""
@@ -145,9 +149,14 @@ class Following:
         self._parser = Parser()
         return Call("GET", self.path, bytes, {"after": str(self.after)}, headers={"accept": "text/event-stream"}, timeout_s=SILENCE_LIMIT_S)
 
-    def connected(self) -> None:
-        """Call when the stream has answered 200: from then on a failure is an interruption, not a wrong address."""
+    def connected(self, status: int = 200) -> None:
+        """Call when the stream has answered: from then on a failure is an interruption, not a wrong address.
+
+        Args:
+            status: HTTP status of the answer; 204 says that the log has ended and everything in it was read.
+        """
         self._was_connected = True
+        self.is_final = status == NO_MORE
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """Events completed by these bytes; those already read are dropped."""

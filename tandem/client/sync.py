@@ -196,11 +196,12 @@ class TandemClient:
         while not following.is_final:
             try:
                 with self._open(following.connect()) as response:
-                    following.connected()
+                    following.connected(response.status_code)
                     for chunk in self._chunks(response):
                         yield from following.feed(chunk)
                         if following.is_final:
                             return
             except TandemError as error:
                 following.failed(error)
-            self._sleep(following.delay_s())
+            if not following.is_final:
+                self._sleep(following.delay_s())

@@ -187,6 +187,12 @@ def test_a_followed_job_resumes_where_it_stopped_and_ends_with_the_job() -> None
     assert len(naps) == 2
 
 
+def test_following_beyond_the_end_of_an_ended_job_ends_at_once() -> None:
+    naps: list[float] = []
+    assert list(client(lambda _: httpx.Response(204), naps).job_events("job_1", after=7)) == []
+    assert naps == []
+
+
 def test_following_an_unknown_job_fails_at_once() -> None:
     with pytest.raises(errors.NotFound):
         list(client(lambda _: error(404, "not_found")).job_events("job_1"))
