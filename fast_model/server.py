@@ -70,9 +70,8 @@ def start_server(settings: Settings, role: Literal["fast", "slow"], *, name: str
     _check_context(section, name, role)
     load_library()
     _check_port(port, role)
-    give_way(section.niceness)
     path = fetch_model(name, settings, LineProgress(sys.stderr))
-    return LlamaCppServer(
+    server = LlamaCppServer(
         ServeOptions(
             path=path,
             name=name,
@@ -85,6 +84,8 @@ def start_server(settings: Settings, role: Literal["fast", "slow"], *, name: str
             is_verbose=settings.log.level == "debug",
         )
     )
+    give_way(section.niceness)  # not before: on a busy machine the loading would starve
+    return server
 
 
 def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -1,8 +1,8 @@
 """llama.cpp's own HTTP server, out of the ``xllamacpp`` wheel: OpenAI-compatible, with parallel slots, continuous batching and a prompt cache.
 
-Knows nothing of lanes, settings or where the file came from. The library starts its threads in this process; they inherit its priority, which must be
-set before. ``/props`` cannot be switched off and tells template and file path: the server therefore never listens beyond loopback, and asks for the
-key everywhere but at ``/health`` and ``/v1/models`` when one is set.
+Knows nothing of lanes, settings, priorities or where the file came from. The library's threads run in this process. ``/props`` cannot be switched off
+and tells template and file path: the server therefore never listens beyond loopback, and asks for the key everywhere but at ``/health`` and
+``/v1/models`` when one is set.
 """
 
 import importlib

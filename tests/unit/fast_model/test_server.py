@@ -123,16 +123,21 @@ def test_what_llama_cpp_refuses_is_our_error(monkeypatch: pytest.MonkeyPatch) ->
 
 
 NICENESS = """
-import os, pathlib, sys
+import os, pathlib, sys, threading
 from fast_model.priority import give_way
+started, stop = threading.Event(), threading.Event()
+thread = threading.Thread(target=lambda: (started.set(), stop.wait()))
+thread.start()
+started.wait()
 group = pathlib.Path(sys.argv[2])
 give_way(int(sys.argv[1]), group)
-print(os.getpriority(os.PRIO_PROCESS, 0), group.read_text())
+print(*sorted({os.getpriority(os.PRIO_PROCESS, int(task)) for task in os.listdir("/proc/self/task")}), group.read_text())
+stop.set()
 """
 
 
 @pytest.mark.parametrize(("leads_session", "group"), [(True, "19"), (False, "untouched")])
-def test_a_session_leader_lowers_its_whole_session(tmp_path: Path, leads_session: bool, group: str) -> None:
+def test_every_thread_gives_way_and_a_session_leader_its_session(tmp_path: Path, leads_session: bool, group: str) -> None:
     file = tmp_path / "autogroup"
     file.write_text("untouched", encoding="ascii")
     command = [sys.executable, "-c", NICENESS, "19", str(file)]
