@@ -196,7 +196,7 @@ class Settings(BaseSettings):
     redis: RedisSettings = RedisSettings()
     gateway: GatewaySettings = GatewaySettings()
     fast: ModelSettings = ModelSettings()
-    slow: ModelSettings = ModelSettings(port=8704, niceness=19)
+    slow: ModelSettings = ModelSettings(port=8704, niceness=10)
     router: RouterSettings = RouterSettings()
     worker: WorkerSettings = WorkerSettings()
     dispatcher: DispatcherSettings = DispatcherSettings()
@@ -209,7 +209,7 @@ class Settings(BaseSettings):
     def _keep_lane_defaults(cls, data: Any) -> Any:
         """A partial ``slow`` section keeps the slow lane's own port and niceness."""
         if isinstance(data, dict) and isinstance(slow := data.get("slow"), dict):  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-            data["slow"] = {"port": 8704, "niceness": 19} | slow
+            data["slow"] = {"port": 8704, "niceness": 10} | slow
         return data  # pyright: ignore[reportUnknownVariableType]
 
     @classmethod
