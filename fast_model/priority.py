@@ -1,9 +1,10 @@
 """Gives way to others: the slow model must not take the processor from the fast one.
 
-Linux keeps niceness per thread, so every thread is set. And where automatic grouping is on (``sched_autogroup``, the default of many distributions) it
-compares niceness only within a session: between sessions the group's own niceness counts. So a process that leads its session sets that too. Measured
-on two cores, 0.5B beside 1.5B, time to the fast model's first token as a multiple of idle: 4.5 without the group's niceness, 1.2 at 10, 1.05 at 15,
-1.0 at 19. 10 is the slow lane's default: it keeps a tenth of a busy machine, where 19 keeps a hundredth and jobs stand still.
+Linux keeps niceness per thread, so every thread is set. And where automatic grouping is on (``sched_autogroup``, the default of many distributions)
+it compares niceness only within a session: between sessions the group's own niceness counts. So a process that leads its session sets that too.
+
+Measured on two cores, 0.5B beside 1.5B, time to the fast model's first token as a multiple of idle: 4.5 without the group's niceness, 1.2 at 10, 1.05
+at 15, 1.0 at 19. 10 is the slow lane's default: it keeps a tenth of a busy machine, where 19 keeps a hundredth and jobs stand still.
 """
 
 import os
