@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import signal
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from types import FrameType
 
 from slow_worker.budget import BudgetLedger, Price, Reserve
 from slow_worker.caller import ModelCaller
@@ -106,7 +108,16 @@ class WorkerProcess:
         """Run one hinted job; while draining, the job is left to another worker. Raises ``OperatorError`` when the database is away."""
         if self._drain.has_begun():
             return RunEnd.NOT_OURS
-        return self._loop.run(self._ready().run(job_id, self._draining))
+        self._draining.clear()
+        # A SIGTERM meant for the whole process group reaches this child too; the pool's own handler would end it before the job is given back.
+        pools_own = signal.signal(signal.SIGTERM, self._on_terminate)
+        try:
+            return self._loop.run(self._ready().run(job_id, self._draining))
+        finally:
+            signal.signal(signal.SIGTERM, pools_own)
+
+    def _on_terminate(self, _number: int, _frame: FrameType | None) -> None:
+        self._loop.get_loop().call_soon_threadsafe(self._draining.set)
 
     def stop(self) -> None:
         """Close everything; nothing of this process is left running."""

@@ -242,6 +242,16 @@ async def test_sigterm_to_the_whole_group_also_ends_in_good_order(farm: Farm) ->
     await until(lambda: not is_group_alive(worker), farm.log)
 
 
+async def test_sigterm_to_an_idle_group_ends_it(farm: Farm) -> None:
+    worker = await farm.start_worker()
+    await farm.ended(await farm.submit())
+
+    os.killpg(worker.pid, signal.SIGTERM)
+
+    await asyncio.to_thread(worker.wait, 20)
+    await until(lambda: not is_group_alive(worker), farm.log)
+
+
 async def test_a_worker_that_starts_before_its_database_can_be_reached_works_as_soon_as_it_can(farm: Farm, tmp_path: Path) -> None:
     checkpoints = tmp_path / "checkpoints.sqlite3"
     checkpoints.mkdir()
