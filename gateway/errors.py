@@ -17,9 +17,11 @@ from tandem.errors import (
     CallerError,
     Conflict,
     EgressDenied,
+    GatewayStopping,
     IdempotencyKeyReused,
     InputTooLong,
     InvalidRequest,
+    JobFailed,
     JobInterrupted,
     ModelBadResponse,
     ModelContextExceeded,
@@ -48,18 +50,6 @@ class HttpFault(CallerError):
         super().__init__(message)
         self.status = status
         self.headers = dict(headers or {})
-
-
-class JobFailed(TandemError):
-    """The job behind a chat request ended without an answer; asking again would make another job."""
-
-    code = "job_failed"
-
-
-class GatewayStopping(TandemError):
-    """This process is being stopped while somebody waits on it; what they wait for goes on."""
-
-    code = "gateway_stopping"
 
 
 class Rendering(NamedTuple):

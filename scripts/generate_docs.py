@@ -79,7 +79,8 @@ def _with_lane_defaults(field: FieldInfo, section: type[Section]) -> dict[str, F
 def _tree(root: type[TandemError]) -> Iterator[type[TandemError]]:
     yield root
     for child in root.__subclasses__():
-        yield from _tree(child)
+        if child.__module__ == TandemError.__module__:
+            yield from _tree(child)
 
 
 def errors_page() -> str:

@@ -36,6 +36,8 @@
     |   +-- LeaseLost                  lease_lost
     |   +-- JobCancelled               job_cancelled
     |   +-- BudgetReached              budget_reached
+    |   +-- JobFailed                  job_failed
+    |   +-- GatewayStopping            gateway_stopping
     +-- InternalError                  internal_error; we must act
 
 A message says what, names the offending value with ``!r`` and gives the remedy. ``code`` is stable: clients branch on it. The HTTP status
@@ -264,6 +266,18 @@ class BudgetReached(JobInterrupted):
     """The next call would exceed the job's budget."""
 
     code = "budget_reached"
+
+
+class JobFailed(JobInterrupted):
+    """The job behind a chat request ended without an answer; asking again would make another job."""
+
+    code = "job_failed"
+
+
+class GatewayStopping(JobInterrupted):
+    """The gateway is being stopped while somebody waits on a job; the job goes on."""
+
+    code = "gateway_stopping"
 
 
 class InternalError(TandemError):

@@ -12,12 +12,11 @@ from gateway.asgi import dump_json, send_whole
 from gateway.chat.call import Call
 from gateway.chat.fast import error_frame
 from gateway.chat.progress import progress_line
-from gateway.errors import GatewayStopping, JobFailed
 from gateway.jobs import JobDesk, check_job
 from gateway.routing import title_of
 from gateway.streams import Tails
 from router.overrides import strip_command
-from tandem.errors import InvalidRequest, TandemError
+from tandem.errors import GatewayStopping, InvalidRequest, JobFailed, TandemError
 from tandem.ids import IdFactory, JobId, StreamId
 from tandem.ports import JobStore, NewJob
 from tandem.schemas.base import JsonObject

@@ -63,6 +63,7 @@ async def test_a_valid_key_is_its_tenant() -> None:
         f"Bearer {TOKEN[:-2]}AA",
         f"Bearer {new_token(KEY_ID)[0]}",
     ],
+    ids=["absent", "empty", "no token", "blank token", "no scheme", "other scheme", "malformed", "longer", "altered", "another secret"],
 )
 async def test_anything_else_is_nobody_and_is_never_repeated(value: str | None) -> None:
     with pytest.raises(AuthenticationFailed) as caught:
