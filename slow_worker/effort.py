@@ -30,7 +30,7 @@ class EffortPolicy:
     max_tokens: int
     max_seconds: float
     max_tool_calls: int
-    attempt_tokens: int = 512
+    attempt_tokens: int = 640
     """Longest chain of thought or program."""
     step_tokens: int = 160
     """Longest notes on one step."""
@@ -40,7 +40,7 @@ class EffortPolicy:
 
 POLICIES: Final[Mapping[Effort, EffortPolicy]] = {
     "low": EffortPolicy(0.85, 2, 0, 1, 45, max_calls=3, max_tokens=12_000, max_seconds=180, max_tool_calls=3),
-    "medium": EffortPolicy(0.90, 3, 4, 2, 50, max_calls=8, max_tokens=40_000, max_seconds=600, max_tool_calls=8),
+    "medium": EffortPolicy(0.90, 3, 4, 2, 75, max_calls=8, max_tokens=40_000, max_seconds=600, max_tool_calls=8),
     "high": EffortPolicy(0.95, 3, 6, 3, 600, max_calls=16, max_tokens=100_000, max_seconds=1_800, max_tool_calls=16, answer_tokens=1_200),
     "max": EffortPolicy(0.99, 3, 6, 4, 3_600, max_calls=32, max_tokens=250_000, max_seconds=7_200, max_tool_calls=32, answer_tokens=1_600),
 }

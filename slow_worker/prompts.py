@@ -18,12 +18,11 @@ _SYSTEM: Final[dict[Language, str]] = {
     "zh": "你是一个细心的助手。请认真、准确地完成任务，并用中文回答。",
 }
 _COT: Final[dict[Language, str]] = {
-    "en": (
-        "Solve the problem step by step in at most 8 short lines, one calculation per line, without headings or code. "
-        "Read the question again before you answer.\nEnd with exactly one line:\nAnswer: <{form}>\n\nProblem:\n{task}"
-    ),
-    "zh": "请一步一步解答下面的问题，最多 8 行，每行一个简短的算式，不要写标题和代码。\n最后单独写一行：\n答案：<{form}>\n\n问题：\n{task}",
+    "en": "{task}\n\nThink step by step. Show each calculation on its own line. End with a line of the form\nAnswer: <{form}>",
+    "zh": "{task}\n\n请一步一步思考，每个算式单独写一行。最后单独写一行：\n答案：<{form}>",
 }
+"""Asking for few short lines is what a small model takes as leave to skip the reasoning: 6 of 24 GSM8K-train questions right against 16 with these
+words (Coder-1.5B, one sample, temperature 0.2)."""
 _FORMS: Final[dict[Language, dict[str, str]]] = {
     "en": {"number": "the final number only", "choice": "exactly one of: {choices}", "text": "the final answer, as short as possible"},
     "zh": {"number": "只写最后的数字", "choice": "以下之一：{choices}", "text": "最终答案，越短越好"},

@@ -272,7 +272,7 @@ async def test_a_chinese_problem_is_asked_and_answered_in_chinese(workshop: Work
 
     assert job.answer == "24"
     assert (job.output_text or "").endswith("**答案：24**")
-    assert all("问题" in prompt(request) for request in workshop.model.asked)
+    assert all("请" in prompt(request) for request in workshop.model.asked)
 
 
 async def test_an_open_task_is_planned_worked_out_and_written(workshop: Workshop) -> None:
