@@ -26,6 +26,8 @@ _FORMULA: Final = re.compile(r"(\$\$.+?\$\$|(?<![\\$])\$(?=[^\s$])(?:[^$\n]*[^\s
 """Pandoc's rule: no space inside the signs, no digit after the closing one."""
 _LONE_DOLLAR: Final = re.compile(r"(?<!\\)\$")
 _WORD: Final = re.compile(r"[A-Za-z]{3,}")
+_LINE_END: Final = re.compile(r"(?<=\S)\n(?=\S)")
+"""Models write one step per line; Markdown would run the lines together, unless two spaces end them."""
 _STATUS_LOOKS: Final[Mapping[JobStatus, tuple[str, BadgeColor]]] = {
     JobStatus.SCHEDULED: ("schedule", "gray"),
     JobStatus.QUEUED: ("hourglass_empty", "gray"),
@@ -125,7 +127,11 @@ def _defused(prose: str) -> str:
     """An image would tell a stranger's server who reads this, and when: it becomes its words."""
     prose = prose.replace("![", "!\\[")
     prose = _DISPLAY.sub(lambda found: f"$${found[1].strip()}$$", _INLINE.sub(lambda found: f"${found[1].strip()}$", prose))
-    return "".join(part if at % 2 and _is_formula(part) else _LONE_DOLLAR.sub(r"\\$", part) for at, part in enumerate(_FORMULA.split(prose)))
+    return "".join(part if at % 2 and _is_formula(part) else _plain(part) for at, part in enumerate(_FORMULA.split(prose)))
+
+
+def _plain(prose: str) -> str:
+    return _LINE_END.sub("  \n", _LONE_DOLLAR.sub(r"\\$", prose))
 
 
 def _is_formula(span: str) -> bool:

@@ -76,6 +76,7 @@ def test_the_words_of_people_are_not_read_as_markdown() -> None:
         ("`a![0]` `$1`", "`a![0]` `$1`"),
         ("```\necho $1 ![\n```", "```\necho $1 ![\n```"),
         ("```\nstill streaming $1", "```\nstill streaming $1"),
+        ("2 + 3 = 5\n5 * 2 = 10\n\nSo 10.", "2 + 3 = 5  \n5 * 2 = 10\n\nSo 10."),
     ],
 )
 def test_answers_fetch_nothing_and_prices_stay_prices(text: str, drawn: str) -> None:
