@@ -61,10 +61,11 @@ class GuardianLink:
 
     async def _spawn(self) -> None:
         reader, writer = os.pipe()  # not inheritable: the supervisor alone holds the writing end
+        known = frozenset(self._groups)  # on its command line: it can act on them even if we die before the first word
         try:
             with self._log_path.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-I", "-S", str(GUARDIAN_SCRIPT), str(self._grace_s),
+                    sys.executable, "-I", "-S", str(GUARDIAN_SCRIPT), str(self._grace_s), *map(str, known),
                     stdin=reader, stdout=log, stderr=log, start_new_session=True, pass_fds=self._inherit,
                 )  # fmt: skip
         except OSError:
@@ -74,8 +75,10 @@ class GuardianLink:
             os.close(reader)
         self._hang_up()
         self._pipe = writer
-        for group in self._groups:
+        for group in self._groups - known:
             self._tell(f"+{group}\n")
+        for group in known - self._groups:
+            self._tell(f"-{group}\n")
 
     async def _keep(self) -> None:
         while self._process:
