@@ -1,9 +1,10 @@
-"""Writes the reference pages that the code itself knows best: settings, error codes, metrics.
+"""Writes the reference pages that the code itself knows best: settings, error codes, metrics, doors.
 
 Run as ``python scripts/generate_docs.py --write`` after a change; ``--check`` fails when a page no longer matches the code.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,7 +109,23 @@ def metrics_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"settings.md": settings_page, "errors.md": errors_page, "metrics.md": metrics_page}
+def doors_page() -> str:
+    """Every door, from the committed ``openapi.json``."""
+    paths = json.loads((DOCS.parent / "openapi.json").read_text(encoding="utf-8"))["paths"]
+    lines = [
+        "# All doors\n",
+        GENERATED,
+        "Every door but `/healthz`, `/readyz` and (on loopback) `/metrics` wants `Authorization: Bearer <key>`.",
+        "The whole contract is `openapi.json`.\n",
+        "| method | path | what it does |\n|---|---|---|",
+    ]
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            lines.append(f"| `{method.upper()}` | `{path}` | {' '.join(operation['description'].split())} |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"settings.md": settings_page, "errors.md": errors_page, "metrics.md": metrics_page, "doors.md": doors_page}
 
 
 def _rendered(name: str) -> str:
