@@ -4,6 +4,7 @@ Covered: forged, revoked and malformed tokens; timing of the comparison; a slow 
 working). Not covered: a token stolen from a caller, rate limits per key. Knows nothing of routes.
 """
 
+import asyncio
 import hmac
 from dataclasses import dataclass, field
 
@@ -51,6 +52,7 @@ class Authenticator:
         self._clock = clock
         self._cache_s = cache_s
         self._known: dict[KeyId, _Known] = {}
+        self._asking: dict[KeyId, asyncio.Task[_Known]] = {}
 
     async def authenticate(self, authorization: str | None) -> Principal:
         """The caller behind this header.
@@ -64,9 +66,7 @@ class Authenticator:
         parsed = parse_token(token.strip()) if scheme.lower() == "bearer" else None
         if parsed is None:
             raise AuthenticationFailed(f"the Authorization header holds no well-formed API key; {_REMEDY}")
-        known = self._known.get(parsed.key_id)
-        if known is None or known.until <= self._clock.monotonic():
-            known = await self._look_up(parsed.key_id)
+        known = await self._known_key(parsed.key_id)
         if not self._is_right(known, parsed.secret) or known.is_revoked:
             raise AuthenticationFailed(f"the API key is unknown or revoked; {_REMEDY}")
         return known.principal
@@ -83,6 +83,25 @@ class Authenticator:
     def forget(self, key_id: KeyId) -> None:
         """A key changed: this process asks the store again; others do within ``cache_s``."""
         self._known.pop(key_id, None)
+
+    async def _known_key(self, key_id: KeyId) -> _Known:
+        """What is trusted of the key. One look at the store serves all who wait; a busy key is looked up again before its time is over."""
+        known, now = self._known.get(key_id), self._clock.monotonic()
+        if known is not None and now < known.until - self._cache_s / 2:
+            return known
+        asking = self._asking.get(key_id)
+        if asking is None:
+            asking = self._asking[key_id] = asyncio.create_task(self._look_up(key_id))
+            asking.add_done_callback(lambda done: self._asked(key_id, done))
+        if known is not None and now < known.until:
+            return known
+        return await asyncio.shield(asking)
+
+    def _asked(self, key_id: KeyId, done: asyncio.Task[_Known]) -> None:
+        """Whoever waits gets the error itself; without anybody, the next request asks again."""
+        self._asking.pop(key_id, None)
+        if not done.cancelled():
+            done.exception()
 
     async def _look_up(self, key_id: KeyId) -> _Known:
         found = await self._keys.find(key_id)

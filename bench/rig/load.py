@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
     """One kept connection: one request at a time."""
 
     def __init__(self, sample: Sample) -> None:
-        self._sample = sample
+        self.sample = sample
         self._buffer = b""
         self._waiter: asyncio.Future[bool] | None = None
         self._started = 0.0
@@ -92,9 +92,9 @@ class Connection(asyncio.Protocol):
         for match in _STAMP.finditer(self._buffer, self._seen):
             if self._is_first:
                 self._is_first = False
-                self._sample.ttft_s.append(time.perf_counter() - self._started)
-            self._sample.token_delay_s.append((now_ns - int(match[1])) / 1e9)
-            self._sample.tokens += 1
+                self.sample.ttft_s.append(time.perf_counter() - self._started)
+            self.sample.token_delay_s.append((now_ns - int(match[1])) / 1e9)
+            self.sample.tokens += 1
             self._seen = match.end()
         if self._waiter and not self._waiter.done() and self._is_complete():
             self._waiter.set_result(self._buffer.startswith(b"HTTP/1.1 200") and (b"[DONE]" in self._buffer or b'"choices"' in self._buffer))
@@ -111,14 +111,19 @@ class Connection(asyncio.Protocol):
 
 
 async def run_round(target: Target, shape: Shape, in_flight: int, seconds: float) -> Sample:
-    """Keep ``in_flight`` requests going for ``seconds``."""
+    """Keep ``in_flight`` requests going for ``seconds``.
+
+    The first exchange of each connection warms up and is not counted: all of them begin at once, and the tail would be that of this herd alone.
+    """
     sample = Sample()
     request = shape.request(target)
     deadline = time.perf_counter() + seconds
 
     async def worker() -> None:
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(lambda: Connection(sample), target.host, target.port)
+        _, connection = await loop.create_connection(lambda: Connection(Sample()), target.host, target.port)
+        sample.errors += not await connection.ask(request)
+        connection.sample = sample
         while (started := time.perf_counter()) < deadline:
             if await connection.ask(request):
                 sample.requests += 1

@@ -7,7 +7,9 @@ classifier that always says fast stands in its place. The first line on standard
 import argparse
 import asyncio
 import json
+import os
 import socket
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -50,13 +52,15 @@ class NoHints:
 
 
 async def serve(upstream: str, home: Path, *, has_router: bool) -> None:
+    # As in a deployment, another process migrates: the tools for it stay out of the gateway's memory.
+    environment = {**os.environ, "TANDEM_HOME": str(home)}
+    subprocess.run([sys.executable, "-m", "gateway.setup"], env=environment, stdout=subprocess.DEVNULL, check=True)  # noqa: ASYNC221 - nothing runs yet
     model = {"url": upstream, "model": "bench"}
     settings = Settings.model_validate({"home": home, "fast": model, "slow": model, "gateway": {"max_queued_jobs": 1_000_000}})
     real = open_dependencies(settings)
     dependencies = replace(real, queue=NoHints(), notifier=MemoryNotifier())
     if not has_router:
         dependencies = replace(dependencies, classifier=NoClassifier())
-    await dependencies.storage.migrate()
     key_id = dependencies.ids.key()
     token, secret = new_token(key_id)
     await dependencies.storage.keys.add(key_id, DEFAULT_TENANT, "bench", ALL_SCOPES, digest(dependencies.pepper, secret))

@@ -10,7 +10,6 @@ from tandem.storage.engine import Database
 from tandem.storage.events import SqlEventLog
 from tandem.storage.jobs import SqlJobStore
 from tandem.storage.keys import SqlKeyStore
-from tandem.storage.migrations import upgrade
 from tandem.storage.outbox import SqlOutbox
 from tandem.storage.tables import SCHEMA_VERSION
 from tandem.storage.threads import SqlThreadStore
@@ -46,6 +45,9 @@ class SqlStorage:
         await self._database.close()
 
     async def _upgrade(self, connection: AsyncConnection) -> None:
+        # Alembic takes 10 MB, which a process on a migrated database need not carry.
+        from tandem.storage.migrations import upgrade  # noqa: PLC0415
+
         # Held until the commit; whoever waited for it finds the schema done and changes nothing.
         await self._database.lock(connection, "migrate")
         await connection.run_sync(upgrade)

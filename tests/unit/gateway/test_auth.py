@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -111,3 +112,24 @@ async def test_a_scope_that_was_not_given_is_denied_by_name() -> None:
     principal.require("chat")
     with pytest.raises(PermissionDenied, match="'admin'"):
         principal.require("admin")
+
+
+async def test_one_look_at_the_store_serves_all_who_wait() -> None:
+    keys = Keys()
+    door = authenticator(keys)
+    await asyncio.gather(*(door.authenticate(f"Bearer {TOKEN}") for _ in range(20)))
+    assert keys.asked == 1
+
+
+async def test_a_busy_key_is_looked_up_again_before_its_time_is_over_and_nobody_waits() -> None:
+    keys, clock = Keys(), FakeClock()
+    door = authenticator(keys, clock)
+    await door.authenticate(f"Bearer {TOKEN}")
+    clock.advance(3)
+    await door.authenticate(f"Bearer {TOKEN}")
+    assert keys.asked == 1  # answered from what is known; the look itself comes after
+    await asyncio.sleep(0)
+    assert keys.asked == 2
+    clock.advance(4)  # beyond the first time, within the second
+    await door.authenticate(f"Bearer {TOKEN}")
+    assert keys.asked == 2
