@@ -28,7 +28,7 @@ stage docs tests/docs
 stage end-to-end tests/e2e
 
 printf '\n== coverage of the first four stages\n'
-$python -m coverage report --skip-covered --skip-empty --sort=cover | tail -n 40
+$python -m coverage report --skip-covered --skip-empty --sort=cover --fail-under=90 | tail -n 40 || failed=1
 printf '\n'
 printf '%s\n' "${stages[@]}"
 exit $failed

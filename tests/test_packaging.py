@@ -24,9 +24,8 @@ def test_a_package_resolves_to_this_repository(name: str) -> None:
 def test_no_installed_distribution_ships_the_name(name: str) -> None:
     for key in ("purelib", "platlib"):
         folder = Path(sysconfig.get_path(key))
-        owners = importlib.metadata.packages_distributions().get(name)
-        assert not (folder / name).exists(), f"{folder / name} belongs to {owners}"
-        assert not (folder / f"{name}.py").exists(), f"{folder / name}.py belongs to {owners}"
+        strangers = [path for path in (folder / name, folder / f"{name}.py") if path.exists()]
+        assert not strangers, f"{strangers} belong to {importlib.metadata.packages_distributions().get(name)}"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "ui").rglob("*.py")), ids=lambda path: path.stem)

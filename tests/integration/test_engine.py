@@ -32,6 +32,8 @@ from tools.python_exec import PythonTool
 from tools.registry import Toolbox
 from tools.wrappers import guarded
 
+pytestmark = pytest.mark.integration
+
 Answer = Callable[[ChatRequest], str]
 
 
