@@ -18,6 +18,7 @@ from tandem.client import TandemClient
 from tandem.schemas.events import JobEvent
 from tandem.schemas.jobs import AnswerContract, JobRequest, JobStatus
 from tandem.testing.platform import Platform, platform_on_script
+from tandem.testing.services import REDIS, redis_prefix, throw_away_database_here
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -110,6 +111,19 @@ def test_a_job_ends_with_a_webhook_that_the_reference_library_verifies(scripted_
     headers, body = received[0]
     verified = Webhook(secret).verify(body, headers)
     assert verified["data"] == {"id": job.id, "job_id": job.id, "status": "completed", "sequence_number": len(events) - 1, "metadata": {"order": "7"}}
+
+
+def test_a_real_database_and_redis_replace_the_embedded_ones(tmp_path: Path) -> None:
+    with throw_away_database_here() as url:
+        environ = {"TANDEM_DATABASE_URL": url, "TANDEM_REDIS_URL": REDIS, "TANDEM_REDIS_PREFIX": redis_prefix()}
+        with platform_on_script(tmp_path, "--no-ui", environ=environ) as platform, TandemClient(platform.gateway, platform.key) as client:
+            job = client.create_job(JobRequest(input="What is 3 times 4?", answer=AnswerContract(kind="number"), effort="low"))
+            events = list(client.job_events(job.id))
+            assert client.get_job(job.id).answer == 12
+            assert client.ready().components["redis"].state == "ok"
+            assert "valkey" not in platform.printed()
+        assert [event.sequence_number for event in events] == list(range(len(events)))
+        assert not (tmp_path / "home" / "tandem.sqlite3").exists()
 
 
 def worker_pids(platform: Platform) -> list[int]:

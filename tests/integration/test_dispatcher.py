@@ -6,14 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from openai import OpenAI
 from pydantic import SecretStr
@@ -32,6 +30,7 @@ from tandem.settings import DatabaseSettings, DispatcherSettings, EgressSettings
 from tandem.storage import open_storage
 from tandem.telemetry.clock import SystemClock
 from tandem.telemetry.metrics import new_metrics
+from tandem.testing.services import throw_away_database
 from tandem.webhooks import parse_secret, retry_delay_s
 
 pytestmark = pytest.mark.integration
@@ -86,23 +85,13 @@ async def storage(tmp_path: Path) -> AsyncGenerator[Storage]:
 @pytest.fixture
 async def postgres_storage(tmp_path: Path) -> AsyncGenerator[Storage]:
     """The stores in a throw-away PostgreSQL database."""
-    server = os.environ.get("TEST_POSTGRES_URL", "postgresql://127.0.0.1:5432")
-    name = f"tandem_dispatcher_{uuid.uuid4().hex[:12]}"
-    try:
-        administration = await asyncpg.connect(f"{server}/postgres", timeout=5)
-    except (OSError, asyncpg.PostgresError) as error:
-        if "CI" in os.environ:
-            raise
-        pytest.skip(f"no PostgreSQL at {server}: {error}")
-    await administration.execute(f'CREATE DATABASE "{name}"')
-    storage = open_storage(Settings(home=tmp_path, database=DatabaseSettings(url=SecretStr(f"{server}/{name}"))))
-    try:
-        await storage.migrate()
-        yield storage
-    finally:
-        await storage.close()
-        await administration.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-        await administration.close()
+    async with throw_away_database() as url:
+        storage = open_storage(Settings(home=tmp_path, database=DatabaseSettings(url=SecretStr(url))))
+        try:
+            await storage.migrate()
+            yield storage
+        finally:
+            await storage.close()
 
 
 async def submit(storage: Storage, webhook_url: str | None = None) -> JobId:

