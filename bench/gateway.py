@@ -1,4 +1,4 @@
-"""``python -m bench.gateway [--seconds S] [--rounds N] [--no-peer]``: what the gateway adds, beside LiteLLM's proxy in the same run.
+"""``python -m bench.gateway [--seconds S] [--rounds N] [--no-peer]``: what the gateway adds, beside LiteLLM's proxy and vllm-router in the same run.
 
 Gateways run on one core, the model server and the generator on the other. Rounds are interleaved (direct, then each gateway, again and again), so
 that a noisy moment hits all alike. Ratios travel between machines, milliseconds do not; a run whose direct rounds scatter is to be repeated.
@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import resource
-import socket
 import statistics
 import sys
 import tempfile
@@ -20,14 +19,16 @@ from pathlib import Path
 
 import uvloop
 
-from bench.rig import litellm_peer
-from bench.rig.litellm_peer import PeerMissing
+from bench.rig import litellm_peer, vllm_router_peer
+from bench.rig.installed import PeerMissing
 from bench.rig.load import Sample, Shape, Target, run_round
 from bench.rig.model_server import start_model_server
 from bench.rig.processes import Peer
+from tandem.testing.platform import free_ports
 
 GATEWAY_CORE, LOAD_CORE = 0, 1
-DIRECT, FULL, BARE, LITELLM = "direct", "Tandem", "Tandem, no router", "LiteLLM"
+DIRECT, FULL, BARE, LITELLM, VLLM_ROUTER = "direct", "Tandem", "Tandem, no router", "LiteLLM", "vllm-router"
+CHAT_PATH = "/v1/chat/completions"
 SCENARIOS: dict[str, tuple[Shape, int]] = {
     "c1": (Shape(is_stream=False), 1),
     "c16": (Shape(is_stream=False), 16),
@@ -82,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.gateway")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--no-peer", action="store_true", help="leave LiteLLM out")
+    parser.add_argument("--no-peer", action="store_true", help="leave LiteLLM and vllm-router out")
     asked = parser.parse_args(arguments)
     os.sched_setaffinity(0, {LOAD_CORE % (os.cpu_count() or 1)})
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, tempfile.TemporaryDirectory() as folder:
@@ -91,12 +92,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 async def measure(folder: Path, seconds: float, rounds: int, *, with_peer: bool) -> int:
     server, upstream = await start_model_server()
-    direct = Contender(DIRECT, Target("127.0.0.1", server.sockets[0].getsockname()[1], "/v1/chat/completions", "none", "bench"))
+    direct = Contender(DIRECT, Target("127.0.0.1", server.sockets[0].getsockname()[1], CHAT_PATH, "none", "bench"))
     contenders = [direct]
     try:
         contenders += [await asyncio.to_thread(start_tandem, upstream, folder, name) for name in (FULL, BARE)]
         if with_peer:
-            contenders += await asyncio.to_thread(start_peer, upstream, folder)
+            contenders += await asyncio.to_thread(start_peers, upstream, folder)
         print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {rounds} rounds of {seconds:g} s", flush=True)
         results = await run_all(contenders, seconds, rounds)
         jobs = await submit_jobs(contenders[1], seconds)
@@ -119,21 +120,38 @@ def start_tandem(upstream: str, folder: Path, name: str) -> Contender:
     said: dict[str, object] = json.loads(peer.first_line())
     port = int(str(said["port"]))
     peer.wait_until_up(f"http://127.0.0.1:{port}/healthz", 30)
-    return Contender(name, Target("127.0.0.1", port, "/v1/chat/completions", str(said["token"]), "auto"), peer)
+    return Contender(name, Target("127.0.0.1", port, CHAT_PATH, str(said["token"]), "auto"), peer)
 
 
-def start_peer(upstream: str, folder: Path) -> list[Contender]:
-    """LiteLLM, or nothing and a line that says why."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
-    try:
-        litellm_peer.install()
-        peer = litellm_peer.start(upstream, folder, port, GATEWAY_CORE)
-        peer.wait_until_up(f"http://127.0.0.1:{port}/health/liveliness", 180)
-    except (PeerMissing, RuntimeError) as error:
-        print(f"LiteLLM is left out: {error}")
-        return []
-    return [Contender(LITELLM, Target("127.0.0.1", port, "/v1/chat/completions", litellm_peer.KEY, "auto"), peer)]
+def start_peers(upstream: str, folder: Path) -> list[Contender]:
+    """LiteLLM and vllm-router; one that is not to be had is left out, with a line that says why."""
+    ports = free_ports(3)
+    peers: list[Contender] = []
+    starts: list[tuple[str, int, Callable[[], Peer], str, Target]] = [
+        (
+            LITELLM,
+            ports[0],
+            lambda: litellm_peer.start(upstream, folder, ports[0], GATEWAY_CORE),
+            litellm_peer.READY_PATH,
+            Target("127.0.0.1", ports[0], CHAT_PATH, litellm_peer.KEY, "auto"),
+        ),
+        (
+            VLLM_ROUTER,
+            ports[1],
+            lambda: vllm_router_peer.start(upstream, folder, ports[1], ports[2], GATEWAY_CORE),
+            vllm_router_peer.READY_PATH,
+            Target("127.0.0.1", ports[1], CHAT_PATH, "none", "bench"),
+        ),
+    ]
+    for name, port, start, ready_path, target in starts:
+        try:
+            peer = start()
+            peer.wait_until_up(f"http://127.0.0.1:{port}{ready_path}", 180)
+        except (PeerMissing, RuntimeError) as error:
+            print(f"{name} is left out: {error}")
+        else:
+            peers.append(Contender(name, target, peer))
+    return peers
 
 
 async def run_all(contenders: Sequence[Contender], seconds: float, rounds: int) -> Results:
@@ -225,13 +243,15 @@ def print_floors(contenders: Sequence[Contender], results: Results, jobs: tuple[
             ("req/s at c16 against LiteLLM", results[FULL, "c16"].best_rate() / results[LITELLM, "c16"].best_rate(), 10.0, True),
             ("added p50 at c1 against LiteLLM", added(FULL, "c1", latency, 50) / added(LITELLM, "c1", latency, 50), 1 / 6, False),
         ]
-    print(f"\n{'floor':<40}{'measured':>10}{'floor':>10}")
+    if any(contender.name == VLLM_ROUTER for contender in contenders):
+        rows.append(("req/s at c16 without router, share of vllm-router", bare_c16.best_rate() / results[VLLM_ROUTER, "c16"].best_rate(), 0.2, True))
+    print(f"\n{'floor':<50}{'measured':>10}{'floor':>10}")
     for name, value, floor, is_least in rows:
         is_kept = value >= floor if is_least else value <= floor
-        print(f"{name:<40}{value:>10.3f}{floor:>10.3f}  {'kept' if is_kept else 'BROKEN'}")
+        print(f"{name:<50}{value:>10.3f}{floor:>10.3f}  {'kept' if is_kept else 'BROKEN'}")
     rate, took = jobs
-    print(f"{'jobs accepted a second, with commit':<40}{rate:>10.0f}      (information)")
-    print(f"{'POST to 202 at c16 p50/p99, ms':<40}{1000 * percentile(took, 50):>10.1f}{1000 * percentile(took, 99):>10.1f}  (information)")
+    print(f"{'jobs accepted a second, with commit':<50}{rate:>10.0f}      (information)")
+    print(f"{'POST to 202 at c16 p50/p99, ms':<50}{1000 * percentile(took, 50):>10.1f}{1000 * percentile(took, 99):>10.1f}  (information)")
     return int(any((value < floor) if is_least else (value > floor) for _, value, floor, is_least in rows))
 
 

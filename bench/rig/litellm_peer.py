@@ -1,43 +1,21 @@
-"""LiteLLM's proxy as the peer: installed on demand into an environment of its own under ``.venv/cache``, never into ours."""
+"""LiteLLM's proxy as a peer."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+from bench.rig.installed import CACHE, install, outside_environment
 from bench.rig.processes import Peer
 
 VERSION = "1.106.2"
-ROOT = Path(__file__).resolve().parents[2]
-HOME = ROOT / ".venv" / "cache" / "litellm"
+EXECUTABLE = CACHE / "litellm" / "bin" / "litellm"
+READY_PATH = "/health/liveliness"
 KEY = "sk-bench"
 # Its proxy extra alone lacks opentelemetry and retries the failing import on every request; httptools is what uvicorn needs to be fast.
 PACKAGES = (f"litellm[proxy]=={VERSION}", "opentelemetry-api", "opentelemetry-sdk", "httptools")
 
 
-class PeerMissing(Exception):
-    """The peer cannot be installed or started here; the message says why."""
-
-
-def install() -> None:
-    """Raises ``PeerMissing``."""
-    if (HOME / "bin" / "litellm").exists():
-        return
-    uv = ROOT / ".venv" / "bin" / "uv"
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    python = str(HOME / "bin" / "python")
-    commands = (
-        [str(uv), "venv", "--quiet", "--clear", str(HOME), "--python", sys.executable],
-        [str(uv), "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *PACKAGES],
-    )
-    for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        if done.returncode:
-            raise PeerMissing(f"litellm {VERSION} cannot be installed: {done.stderr.strip().splitlines()[-1:]}")
-
-
 def start(upstream: str, folder: Path, port: int, core: int | None) -> Peer:
-    """One worker, authentication by its master key, everything else at its defaults."""
+    """One worker, authentication by its master key, everything else at its defaults. Raises ``PeerMissing``."""
+    install(EXECUTABLE, PACKAGES)
     config = folder / "litellm.yaml"
     config.write_text(
         "model_list:\n"
@@ -49,10 +27,9 @@ def start(upstream: str, folder: Path, port: int, core: int | None) -> Peer:
         f"general_settings:\n  master_key: {KEY}\n",
         encoding="utf-8",
     )
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")}
-    environment = kept | {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION"}
+    environment = outside_environment() | {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION"}
     command = [
-        str(HOME / "bin" / "litellm"),
+        str(EXECUTABLE),
         "--config",
         str(config),
         "--host",
