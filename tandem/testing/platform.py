@@ -82,16 +82,21 @@ class Platform:
         return "\n".join(parts)
 
     def processes(self) -> dict[int, str]:
-        """Every living process whose environment names this home: pid to command line (Linux)."""
+        """Every living process whose environment names this home, and the embedded Valkey: pid to command line (Linux).
+
+        A Valkey server writes its title over its environment; the port in that title tells whose it is.
+        """
         marker = f"{ENV_PREFIX}HOME={self.home}\0".encode()
+        valkey = f"valkey-server 127.0.0.1:{self.environ[f'{ENV_PREFIX}REDIS_PORT']}"
         found: dict[int, str] = {}
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit() or int(folder.name) == os.getpid():
                 continue
             try:
                 state = (folder / "stat").read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()[0]
-                if state != "Z" and marker in (folder / "environ").read_bytes() + b"\0":
-                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if state != "Z" and (valkey in line or marker in (folder / "environ").read_bytes() + b"\0"):
+                    found[int(folder.name)] = line
             except (OSError, IndexError):
                 continue  # it ended while we looked
         return found
