@@ -1,7 +1,7 @@
 """The composition root of the worker: Celery's settings, its one task, and the life of its pool processes.
 
 Messages are hints (acknowledged early, never retried by Celery, no results kept); leases, epochs and the reaper recover. Why each setting has its
-value is in docs/jobs.md.
+value is in docs/slow_worker.md.
 """
 
 from typing import Any, cast
