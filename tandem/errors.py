@@ -10,8 +10,11 @@
     |   +-- AuthenticationFailed       authentication_failed
     |   +-- PermissionDenied           permission_denied
     |   +-- NotFound                   not_found
+    |   |   +-- CursorExpired          cursor_expired
     |   +-- Conflict                   conflict
     |   |   +-- IdempotencyKeyReused   idempotency_key_reused
+    |   |   +-- IdempotencyKeyInFlight idempotency_key_in_flight
+    |   |   +-- InputClosed            input_closed
     |   +-- TooManyRequests            too_many_requests
     |   +-- EgressDenied               egress_denied
     +-- ModelError                     the model server must be looked at
@@ -29,6 +32,7 @@
     |   +-- RouterArtifactInvalid      router_artifact_invalid
     |   +-- DependencyMissing          dependency_missing
     |   +-- StorageUnavailable         storage_unavailable
+    |   |   +-- StorageFull            storage_full
     |   +-- StorageNotMigrated         storage_not_migrated
     |   +-- ProcessFailed              process_failed
     |   +-- GatewayUnreachable         gateway_unreachable
@@ -36,6 +40,7 @@
     |   +-- LeaseLost                  lease_lost
     |   +-- JobCancelled               job_cancelled
     |   +-- BudgetReached              budget_reached
+    |   +-- OutcomeUnknown             outcome_unknown
     |   +-- JobFailed                  job_failed
     |   +-- GatewayStopping            gateway_stopping
     +-- InternalError                  internal_error; we must act
@@ -115,6 +120,12 @@ class NotFound(CallerError):
     code = "not_found"
 
 
+class CursorExpired(NotFound):
+    """The events after a reader's cursor are no longer kept."""
+
+    code = "cursor_expired"
+
+
 class Conflict(CallerError):
     """The object's present state does not allow this."""
 
@@ -125,6 +136,19 @@ class IdempotencyKeyReused(Conflict):
     """The same ``Idempotency-Key`` came with another body."""
 
     code = "idempotency_key_reused"
+
+
+class IdempotencyKeyInFlight(Conflict):
+    """The first request with this ``Idempotency-Key`` is still being answered; ``retry_after_s`` says when to come back."""
+
+    code = "idempotency_key_in_flight"
+    retryable = True
+
+
+class InputClosed(Conflict):
+    """The question was answered already, has expired, or its job has ended; what was first stands."""
+
+    code = "input_closed"
 
 
 class TooManyRequests(CallerError):
@@ -227,6 +251,12 @@ class StorageUnavailable(OperatorError):
     retryable = True
 
 
+class StorageFull(StorageUnavailable):
+    """The database's disk is full; nothing was stored."""
+
+    code = "storage_full"
+
+
 class StorageNotMigrated(OperatorError):
     """The database has another schema version than this code."""
 
@@ -266,6 +296,12 @@ class BudgetReached(JobInterrupted):
     """The next call would exceed the job's budget."""
 
     code = "budget_reached"
+
+
+class OutcomeUnknown(JobInterrupted):
+    """A worker died between calling something that writes and recording what it answered; whether it happened is unknown, so it is not repeated."""
+
+    code = "outcome_unknown"
 
 
 class JobFailed(JobInterrupted):

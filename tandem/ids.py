@@ -17,6 +17,12 @@ TurnId = NewType("TurnId", str)
 MessageId = NewType("MessageId", str)
 DecisionId = NewType("DecisionId", str)
 DeliveryId = NewType("DeliveryId", str)
+ResponseId = NewType("ResponseId", str)
+EndpointId = NewType("EndpointId", str)
+ScheduleId = NewType("ScheduleId", str)
+InputId = NewType("InputId", str)
+SteerId = NewType("SteerId", str)
+ArtifactId = NewType("ArtifactId", str)
 StreamId = NewType("StreamId", str)
 """The owner of an event log: a ``JobId`` or a ``ThreadId``."""
 
@@ -68,3 +74,21 @@ class IdFactory:
 
     def key(self) -> KeyId:
         return KeyId(self._new("key"))
+
+    def response(self) -> ResponseId:
+        return ResponseId(self._new("resp"))
+
+    def endpoint(self) -> EndpointId:
+        return EndpointId(self._new("whe"))
+
+    def schedule(self) -> ScheduleId:
+        return ScheduleId(self._new("sch"))
+
+    def input(self) -> InputId:
+        return InputId(self._new("inp"))
+
+    def steer(self) -> SteerId:
+        return SteerId(self._new("str"))
+
+    def artifact(self) -> ArtifactId:
+        return ArtifactId(self._new("art"))

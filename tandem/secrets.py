@@ -3,8 +3,11 @@
 A secret given in the settings wins; else it is made once and kept under ``TANDEM_HOME/secrets`` (folder 0700, files 0600). A file appears whole
 or not at all, so processes that start together agree on one value. Digests are keyed with the pepper: a stolen database opens no door.
 
-Covered: other users of this machine, a copy of the database without its pepper, guessed and malformed tokens. Not covered: the same user's
-processes, root, backups of ``TANDEM_HOME``. This module knows nothing of who stores digests or what a key may do.
+Secrets that must be read again (those that sign an endpoint's webhooks) are sealed with a key made of the pepper, each for its owner's id.
+
+Covered: other users of this machine, a copy of the database without its pepper, guessed and malformed tokens, sealed secrets moved from one owner to
+another. Not covered: the same user's processes, root, backups of ``TANDEM_HOME``. This module knows nothing of who stores digests or sealed secrets,
+or what a key may do.
 """
 
 import base64
@@ -15,14 +18,20 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tandem.errors import SettingsInvalid
 from tandem.ids import KeyId
 from tandem.settings import Settings
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 TOKEN_PREFIX: Final = "tdm_"  # noqa: S105 - the public start of every token, which lets secret scanners find a leaked one
 _RANDOM_BYTES: Final = 32
+_SEAL_VERSION: Final = b"\x01"
+_SEAL_INFO: Final = b"tandem sealed secrets v1"
+_NONCE_BYTES: Final = 12
 _DIGITS: Final = "0-9a-hjkmnp-tv-z"
 # 32 bytes are 43 characters of unpadded base64, the last of which carries 4 bits: one spelling per secret.
 _TOKEN: Final = re.compile(rf"tdm_([{_DIGITS}]{{26}})\.([A-Za-z0-9_-]{{42}}[AEIMQUYcgkosw048])", re.ASCII)
@@ -65,6 +74,32 @@ def digest(pepper: bytes, secret: str) -> bytes:
     return hmac.digest(pepper, secret.encode(), hashlib.sha256)
 
 
+def seal(pepper: bytes, owner_id: str, secret: str, random_bytes: Callable[[int], bytes] = os.urandom) -> bytes:
+    """The secret as the database may keep it: AES-256-GCM under a key derived from the pepper, bound to its owner's id."""
+    nonce = random_bytes(_NONCE_BYTES)
+    return _SEAL_VERSION + nonce + _sealing(pepper).encrypt(nonce, secret.encode(), owner_id.encode())
+
+
+def unseal(pepper: bytes, owner_id: str, sealed: bytes) -> str:
+    """The secret again.
+
+    Raises:
+        SettingsInvalid: It was sealed under another pepper, for another owner, or has been changed.
+    """
+    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - 9 MB that few processes need
+
+    nonce, cipher = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
+    try:
+        if sealed[:1] == _SEAL_VERSION:
+            return _sealing(pepper).decrypt(nonce, cipher, owner_id.encode()).decode()
+    except (InvalidTag, ValueError):
+        pass
+    raise SettingsInvalid(
+        f"the secret of {owner_id!r} cannot be opened: this process's pepper differs from the one that sealed it; give every process the same"
+        " TANDEM_PEPPER (or TANDEM_HOME), or rotate the secret"
+    )
+
+
 def load_pepper(settings: Settings) -> bytes:
     """The key of ``digest``; the same for every process of an installation."""
     if settings.pepper:
@@ -92,6 +127,14 @@ def save_local_key(settings: Settings, token: str) -> None:
     path = _path(settings.home, "local_key")
     draft = _write_draft(path, token)
     draft.replace(path)
+
+
+def _sealing(pepper: bytes) -> "AESGCM":
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+
+    return AESGCM(HKDF(SHA256(), 32, salt=None, info=_SEAL_INFO).derive(pepper))
 
 
 def _encode(value: bytes) -> str:
@@ -150,4 +193,6 @@ __all__ = [
     "new_token",
     "parse_token",
     "save_local_key",
+    "seal",
+    "unseal",
 ]

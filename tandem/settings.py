@@ -72,6 +72,8 @@ class GatewaySettings(Section):
     """Deepest nesting of a JSON body."""
     max_input_chars: int = Field(default=100_000, ge=100, le=10_000_000)
     """Longest text of one message or task, in characters."""
+    max_documents_chars: int = Field(default=200_000, ge=100, le=100_000_000)
+    """Characters of all documents of one job together."""
     max_in_flight: int = Field(default=256, ge=1, le=100_000)
     """Chat requests answered at once by one process; more get 429 with ``Retry-After``."""
     max_queued_jobs: int = Field(default=1_000, ge=1, le=10_000_000)
@@ -80,6 +82,8 @@ class GatewaySettings(Section):
     """Seconds between two keep-alive comments on a silent stream."""
     stream_max_s: float = Field(default=900.0, gt=0, le=86_400)
     """A native event stream is closed cleanly after this many seconds; the client resumes."""
+    send_timeout_s: float = Field(default=30.0, gt=0, le=600)
+    """A stream whose client takes nothing for this many seconds is closed; the client resumes."""
     key_cache_s: float = Field(default=5.0, ge=0, le=60)
     """Seconds a verified key is trusted without asking the database: the longest a revoked key still works."""
 
@@ -133,6 +137,19 @@ class WorkerSettings(Section):
     """A job that loses this many workers fails with ``worker_lost``."""
     step_timeout_s: float = Field(default=600.0, gt=0, le=86_400)
     """Longest seconds of one step."""
+    model_patience_s: float = Field(default=900.0, ge=0, le=604_800)
+    """A job whose model server is away is put off, again and again, for this many seconds before it fails; 0 fails it at once."""
+    drain_s: float = Field(default=8.0, ge=0, le=3_600)
+    """A worker that is told to stop lets its job reach the next checkpoint for this many seconds, then gives it back. Shorter than the grace of
+    whoever stops it (``tandem up``: 10 s)."""
+    ageing_s: float = Field(default=60.0, gt=0, le=86_400)
+    """A waiting job gains one priority level per this many seconds."""
+    input_ttl_s: float = Field(default=86_400.0, ge=1, le=2_592_000)
+    """Seconds a question waits for its answer."""
+    budget_grace_s: float = Field(default=86_400.0, ge=1, le=2_592_000)
+    """Seconds a job waits in ``budget_reached`` before it ends as ``incomplete``."""
+    max_artifact_bytes: int = Field(default=5_242_880, ge=1, le=1_073_741_824)
+    """Largest file a job may keep."""
 
 
 class DispatcherSettings(Section):
@@ -142,6 +159,38 @@ class DispatcherSettings(Section):
     """Seconds between two looks at the outbox and at expired leases."""
     rehint_after_s: float = Field(default=3.0, gt=0, le=3_600)
     """A queued job is hinted again after this many seconds, then less and less often up to a minute."""
+
+
+class WebhookSettings(Section):
+    """Endpoints that hear of jobs."""
+
+    rotation_s: float = Field(default=86_400.0, ge=0, le=604_800)
+    """Seconds an old secret signs beside the new one."""
+    disable_after_s: float = Field(default=432_000.0, ge=1, le=2_592_000)
+    """An endpoint that has only failed for this many seconds is switched off."""
+    endpoint_concurrency: int = Field(default=4, ge=1, le=32)
+    """Deliveries to one receiver at once, per dispatcher."""
+    max_endpoints: int = Field(default=50, ge=1, le=10_000)
+    """Endpoints of one tenant."""
+
+
+class RetentionSettings(Section):
+    """How long ended work is kept."""
+
+    jobs_days: float = Field(default=30.0, gt=0, le=36_500)
+    """Ended jobs with their events and artifacts, and stored responses."""
+    events_days: float = Field(default=30.0, gt=0, le=36_500)
+    """Events of ended jobs, and of threads; readers that come later get a snapshot."""
+    work_days: float = Field(default=7.0, gt=0, le=36_500)
+    """Checkpoints and recorded steps of ended jobs: how long a retry can take them over."""
+    deliveries_days: float = Field(default=30.0, gt=0, le=36_500)
+    """The log of webhook deliveries."""
+    decisions_days: float = Field(default=90.0, gt=0, le=36_500)
+    """The log of routing decisions: how far back a replay can look."""
+    unstored_s: float = Field(default=600.0, ge=1, le=86_400)
+    """Jobs of ``store: false`` can be polled for this many seconds after their end."""
+    sweep_s: float = Field(default=60.0, gt=0, le=86_400)
+    """Seconds between two sweeps."""
 
 
 class EgressSettings(Section):
@@ -200,6 +249,8 @@ class Settings(BaseSettings):
     router: RouterSettings = RouterSettings()
     worker: WorkerSettings = WorkerSettings()
     dispatcher: DispatcherSettings = DispatcherSettings()
+    webhooks: WebhookSettings = WebhookSettings()
+    retention: RetentionSettings = RetentionSettings()
     egress: EgressSettings = EgressSettings()
     ui: UiSettings = UiSettings()
     log: LogSettings = LogSettings()

@@ -97,6 +97,8 @@ def request_body(model: str, request: ChatRequest, *, takes_grammar: bool) -> Js
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    if request.top_p is not None:
+        body["top_p"] = request.top_p
     if request.seed is not None:
         body["seed"] = request.seed
     if request.stop:

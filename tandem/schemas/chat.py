@@ -27,6 +27,8 @@ class ChatRequest(Wire):
     max_tokens: int = Field(default=512, ge=1, le=65_536)
     """Upper bound of generated tokens."""
     temperature: float = Field(default=0.7, ge=0.0, le=2.0)
+    top_p: float | None = Field(default=None, gt=0.0, le=1.0)
+    """Nucleus sampling; null leaves it to the server."""
     seed: int | None = None
     stop: list[str] = Field(default_factory=list, max_length=8)
     grammar: str | None = None

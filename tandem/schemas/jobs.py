@@ -8,11 +8,13 @@ from pydantic import Field, JsonValue, StringConstraints
 
 from tandem.schemas.base import JsonObject, Wire
 from tandem.schemas.chat import ChatMessage
+from tandem.schemas.inputs import InputRequest, Steer
+from tandem.schemas.moments import Moment
 from tandem.schemas.routing import Effort
 from tandem.schemas.text import CleanText, TextCheck
 
 RUN_JOB_TASK: Final = "tandem.run_job"
-"""Celery task that runs one job; its only argument is the job id. A hint, never the truth."""
+"""Celery task that claims and runs one job, whichever is next; it has no arguments. A hint, never the truth."""
 AUTOPILOT_QUEUE: Final = "autopilot"
 """Celery queue of the hints."""
 
@@ -36,8 +38,14 @@ class JobStatus(StrEnum):
     def is_terminal(self) -> bool:
         return self in TERMINAL_STATUSES
 
+    @property
+    def is_parked(self) -> bool:
+        """No worker holds the job, and nothing happens until somebody acts."""
+        return self in PARKED_STATUSES
+
 
 TERMINAL_STATUSES: Final = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.INCOMPLETE})
+PARKED_STATUSES: Final = frozenset({JobStatus.INPUT_REQUIRED, JobStatus.PAUSED, JobStatus.BUDGET_REACHED})
 
 AnswerKind = Literal["text", "number", "choice", "code", "json"]
 VerificationLevel = Literal["V4", "V3", "V2", "V1", "V0"]
@@ -73,6 +81,13 @@ class Budget(Wire):
     """US dollars at the served models' configured prices; a model without a price costs nothing."""
 
 
+class Document(Wire):
+    """A text the job may use."""
+
+    name: CleanText = Field(min_length=1, max_length=200)
+    text: CleanText = Field(min_length=1)
+
+
 class JobRequest(Wire):
     """Body of ``POST /v1/jobs``."""
 
@@ -85,12 +100,52 @@ class JobRequest(Wire):
     tools: list[str] | None = Field(default=None, max_length=64)
     """Names of tools the job may use; null means all that are offered, an empty list none."""
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
+    documents: list[Document] = Field(default_factory=list[Document], max_length=64)
+    """Texts to work from."""
     webhook_url: str | None = Field(default=None, max_length=2_048)
-    """Gets one signed POST when the job ends."""
+    """Gets one signed POST when the job ends, beside the endpoints."""
+    webhook_endpoints: list[str] | None = Field(default=None, max_length=64)
+    """Ids of the endpoints that hear of this job; null means all that subscribe, an empty list none."""
     priority: int = Field(default=5, ge=0, le=9)
-    """0 is served first."""
+    """0 is served first. It orders the jobs of one API key; keys take turns. A waiting job gains a level every ``TANDEM_WORKER_AGEING_S``."""
+    run_at: Moment | None = None
+    """Not before this moment: the job is ``scheduled`` until then."""
+    deadline: Moment | None = None
+    """The answer is of no use afterwards: a job that has not ended then ends ``incomplete`` with the best so far."""
+    on_budget: Literal["finish", "wait"] = "finish"
+    """What to do when the budget is reached: end as ``incomplete``, or wait as ``budget_reached`` for ``PATCH`` to raise it."""
+    review_plan: bool = False
+    """Ask for approval of the plan before it is carried out."""
+    parent_id: str | None = None
+    """Job that this one is part of; it is cancelled with it."""
     thread_id: str | None = None
     """Conversation in which progress and result shall appear."""
+
+
+class JobChange(Wire):
+    """Body of ``PATCH /v1/jobs/{id}``; what is left out stays."""
+
+    budget: Budget | None = None
+    """Its given limits replace those of the job, the others stay. A job that waits in ``budget_reached`` goes on."""
+    priority: int | None = Field(default=None, ge=0, le=9)
+    metadata: dict[MetadataKey, MetadataValue] | None = Field(default=None, max_length=16)
+    """Replaces all pairs."""
+
+
+class JobCancel(Wire):
+    """Body of ``POST /v1/jobs/{id}/cancel``, which may be left out."""
+
+    mode: Literal["interrupt", "rollback"] = "interrupt"
+    """``rollback`` also discards the job's artifacts, checkpoints and recorded steps, and puts no message into its thread."""
+
+
+class JobRetry(Wire):
+    """Body of ``POST /v1/jobs/{id}/retry``, which may be left out. A retry is a new job: an ended one never changes."""
+
+    start: Literal["last_checkpoint", "start"] = Field(default="last_checkpoint", alias="from")
+    """``last_checkpoint`` takes over every recorded step of the ended job, so that only what failed is done anew."""
+    budget: Budget = Budget()
+    """Its given limits replace those of the ended job."""
 
 
 class Usage(Wire):
@@ -166,6 +221,25 @@ class JobFailure(Wire):
     message: str
 
 
+class Artifact(Wire):
+    """A file that a job has made."""
+
+    id: str
+    object: Literal["artifact"] = "artifact"
+    name: str
+    media_type: str
+    size: int
+    """Bytes."""
+    created_at: datetime
+
+
+class ArtifactPage(Wire):
+    """All files of a job, oldest first."""
+
+    object: Literal["list"] = "list"
+    data: list[Artifact]
+
+
 class JobResult(Wire):
     """What the worker commits at the end."""
 
@@ -188,12 +262,30 @@ class Job(Wire):
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    run_at: datetime | None = None
+    deadline: datetime | None = None
     attempt: int = 0
     """How many workers have claimed it so far."""
+    lost: int = 0
+    """How many of them died or froze."""
+    is_pausing: bool = False
+    """A pause was asked for, and the worker has not reached a point to stop at."""
+    parent_id: str | None = None
+    retry_of: str | None = None
+    """The ended job that this one tries again."""
+    schedule_id: str | None = None
+    response_id: str | None = None
+    """Its name at ``/v1/responses``; null when it came through another door."""
     effort: Effort
     request: JobRequest
     view: JobView
+    inputs: list[InputRequest] = Field(default_factory=list[InputRequest])
+    """What it asked, answered or not."""
+    inbox: list[Steer] = Field(default_factory=list[Steer])
+    """What people added to it."""
+    artifacts: list[Artifact] = Field(default_factory=list[Artifact])
     output_text: str | None = None
+    """Of a job in ``budget_reached``: the best so far."""
     answer: JsonValue = None
     confidence: float | None = None
     verification: Verification | None = None

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from tandem.errors import SettingsInvalid
 from tandem.ids import IdFactory, KeyId
-from tandem.secrets import digest, load_local_key, load_pepper, load_webhook_secret, new_token, parse_token, save_local_key
+from tandem.secrets import digest, load_local_key, load_pepper, load_webhook_secret, new_token, parse_token, save_local_key, seal, unseal
 from tandem.settings import Settings
 from tandem.webhooks import parse_secret
 
@@ -144,3 +144,30 @@ def test_text_at_large_is_no_token(text: str) -> None:
 def test_the_digest_is_hmac_sha256_under_the_pepper() -> None:
     assert digest(b"pepper", "secret") == hmac.new(b"pepper", b"secret", "sha256").digest()
     assert digest(b"other", "secret") != digest(b"pepper", "secret")
+
+
+def test_a_sealed_secret_opens_for_its_owner_and_shows_nothing() -> None:
+    sealed = seal(b"pepper", "whe_1", "whsec_abc")
+    assert unseal(b"pepper", "whe_1", sealed) == "whsec_abc"
+    assert b"whsec" not in sealed
+    assert seal(b"pepper", "whe_1", "whsec_abc") != sealed
+
+
+@pytest.mark.parametrize(("pepper", "owner"), [(b"other", "whe_1"), (b"pepper", "whe_2")])
+def test_another_pepper_or_owner_opens_nothing(pepper: bytes, owner: str) -> None:
+    with pytest.raises(SettingsInvalid, match="pepper differs"):
+        unseal(pepper, owner, seal(b"pepper", "whe_1", "whsec_abc"))
+
+
+@pytest.mark.parametrize("at", [0, 1, 20, -1])
+def test_a_changed_sealed_secret_opens_nothing(at: int) -> None:
+    sealed = bytearray(seal(b"pepper", "whe_1", "whsec_abc"))
+    sealed[at] ^= 1
+    with pytest.raises(SettingsInvalid, match="pepper differs"):
+        unseal(b"pepper", "whe_1", bytes(sealed))
+
+
+@pytest.mark.parametrize("size", [0, 1, 10, 13, 20])
+def test_a_cut_sealed_secret_opens_nothing(size: int) -> None:
+    with pytest.raises(SettingsInvalid, match="pepper differs"):
+        unseal(b"pepper", "whe_1", seal(b"pepper", "whe_1", "whsec_abc")[:size])

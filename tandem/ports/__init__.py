@@ -1,0 +1,102 @@
+"""The seams of Tandem: small protocols that rooms depend on, and the values that cross them.
+
+Every port has adapters elsewhere (``tandem/storage``, ``tandem/events``, ``tandem/models``, ``router``, ``tools``, ``gateway/queue.py``) and a
+conformance suite in ``tandem/testing``. This package knows no adapter. All times are UTC; leases use the database's clock.
+"""
+
+from tandem.ports.common import (
+    Appended,
+    Clock,
+    EventLog,
+    NewEvent,
+    Notifier,
+    Once,
+)
+from tandem.ports.jobs import (
+    Changed,
+    Created,
+    Effect,
+    JobCounts,
+    JobFilter,
+    JobQueue,
+    JobStore,
+    NewJob,
+    Reaped,
+)
+from tandem.ports.models import (
+    ChatModel,
+    Classifier,
+    Score,
+    Tool,
+    ToolContext,
+    Turns,
+)
+from tandem.ports.responses import ResponseStatus, ResponseStore, StoredResponse
+from tandem.ports.schedules import DueSchedule, Retention, ScheduleStore, ScheduleUpdate, Swept
+from tandem.ports.storage import Storage
+from tandem.ports.threads import DecisionLog, KeyStore, LoggedDecision, ThreadStore, TurnWork
+from tandem.ports.webhooks import INTERNAL, Answered, Delivery, Outbox, SealedSecret, WebhookStore
+from tandem.ports.work import (
+    CheckpointStore,
+    Claim,
+    JobWork,
+    LeaseState,
+    NewArtifact,
+    Outcome,
+    Parking,
+    StoredCheckpoint,
+    StoredWrite,
+)
+
+__all__ = [
+    "INTERNAL",
+    "Answered",
+    "Appended",
+    "Changed",
+    "ChatModel",
+    "CheckpointStore",
+    "Claim",
+    "Classifier",
+    "Clock",
+    "Created",
+    "DecisionLog",
+    "Delivery",
+    "DueSchedule",
+    "Effect",
+    "EventLog",
+    "JobCounts",
+    "JobFilter",
+    "JobQueue",
+    "JobStore",
+    "JobWork",
+    "KeyStore",
+    "LeaseState",
+    "LoggedDecision",
+    "NewArtifact",
+    "NewEvent",
+    "NewJob",
+    "Notifier",
+    "Once",
+    "Outbox",
+    "Outcome",
+    "Parking",
+    "Reaped",
+    "ResponseStatus",
+    "ResponseStore",
+    "Retention",
+    "ScheduleStore",
+    "ScheduleUpdate",
+    "Score",
+    "SealedSecret",
+    "Storage",
+    "StoredCheckpoint",
+    "StoredResponse",
+    "StoredWrite",
+    "Swept",
+    "ThreadStore",
+    "Tool",
+    "ToolContext",
+    "TurnWork",
+    "Turns",
+    "WebhookStore",
+]

@@ -1,0 +1,91 @@
+"""Models, the router's scoring backends, and tools."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import JsonValue
+
+from tandem.ids import JobId, TenantId
+from tandem.schemas.chat import ChatDelta, ChatReply, ChatRequest
+from tandem.schemas.routing import Effort, Lane, LaneChoice
+from tandem.schemas.tools import ToolResult, ToolSpec
+
+
+class ChatModel(Protocol):
+    """A model server, spoken to in whole replies or in pieces."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def complete(self, request: ChatRequest) -> ChatReply:
+        """One whole reply. Cancelling the call closes the upstream request.
+
+        Raises:
+            ModelError: Unavailable, too slow, off-protocol, or the prompt does not fit.
+        """
+        ...
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta]:
+        """The reply in pieces; closing the generator closes the upstream request. Raises like ``complete``, also mid-stream."""
+        ...
+
+    async def check(self) -> str:
+        """Name of the model that answers; a cheap probe. Raises like ``complete``."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """What the router may know of a conversation: the newest message and what came before it."""
+
+    text: str
+    """The newest human message."""
+    history: Sequence[str] = ()
+    """Earlier human messages, oldest first."""
+    previous_lane: Lane | None = None
+    choice: LaneChoice = "auto"
+    """The lane the caller forces, or ``auto``."""
+    effort: Effort | None = None
+    """The effort the caller asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A classifier's word on one request."""
+
+    p_slow: float
+    """P(needs the slow lane), calibrated, 0..1."""
+    contributions: Sequence[tuple[str, float]]
+    """Largest log-odds contributions, at most five."""
+
+
+class Classifier(Protocol):
+    """A scoring backend of the router."""
+
+    @property
+    def version(self) -> str: ...
+
+    def score(self, turns: Turns) -> Score: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """Who calls a tool, and for which job."""
+
+    tenant: TenantId
+    job_id: JobId
+    call_id: str
+
+
+class Tool(Protocol):
+    """Something System 2 may use."""
+
+    @property
+    def spec(self) -> ToolSpec: ...
+
+    async def run(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> ToolResult:
+        """Run once. What the model can repair comes back as ``ok=False``; only defects raise."""
+        ...
