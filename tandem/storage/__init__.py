@@ -1,4 +1,4 @@
-"""The truth: jobs, threads, events, keys, decisions and deliveries over SQLite or PostgreSQL."""
+"""The truth: jobs, threads, events, keys, decisions, webhooks, schedules and responses over SQLite or PostgreSQL."""
 
 import time
 
@@ -19,4 +19,4 @@ def open_storage(settings: Settings, *, ids: IdFactory | None = None) -> Storage
         ids: Makes the ids of messages and deliveries.
     """
     ids = ids or IdFactory(now_ms=lambda: time.time_ns() // 1_000_000)
-    return SqlStorage(Database(settings.database_url, settings.database), ids)
+    return SqlStorage(Database(settings.database_url, settings.database), ids, settings.retention)

@@ -25,6 +25,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from tandem.errors import SettingsInvalid
 from tandem.settings import DatabaseSettings
 from tandem.storage.failures import DRIVER_ERRORS, Verdict, judge, translate
+from tandem.storage.sqlite_driver import connect
 
 Result = TypeVar("Result")
 Work = Callable[[AsyncConnection], Awaitable[Result]]
@@ -170,9 +171,11 @@ def _to_json(value: object) -> str:
 
 
 def _sqlite_engines(url: URL, settings: DatabaseSettings) -> tuple[AsyncEngine, AsyncEngine]:
+    path = url.database or ""
     url = url.set(drivername="sqlite+aiosqlite")
     reader = create_async_engine(
         url,
+        async_creator=lambda: connect(path, _BUSY_TIMEOUT_MS / 1_000, is_writer=False),
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         pool_size=_SQLITE_READERS,
@@ -180,7 +183,14 @@ def _sqlite_engines(url: URL, settings: DatabaseSettings) -> tuple[AsyncEngine, 
         pool_timeout=_POOL_WAIT_S,
         json_serializer=_to_json,
     )
-    writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=_POOL_WAIT_S, json_serializer=_to_json)
+    writer = create_async_engine(
+        url,
+        async_creator=lambda: connect(path, _BUSY_TIMEOUT_MS / 1_000, is_writer=True),
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=_POOL_WAIT_S,
+        json_serializer=_to_json,
+    )
     pragmas = (f"busy_timeout={_BUSY_TIMEOUT_MS}", "journal_mode=WAL", "foreign_keys=ON", f"synchronous={settings.synchronous.upper()}")
     _on_connect(reader, (*pragmas, "query_only=ON"))
     _on_connect(writer, pragmas)

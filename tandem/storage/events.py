@@ -35,6 +35,10 @@ class SqlEventLog:
             for row in await self._database.rows(statement)
         ]
 
+    async def first_seq(self, stream: StreamId) -> int | None:
+        row = await self._database.row(select(func.min(events.c.seq).label("seq")).where(events.c.stream_id == stream))
+        return None if row is None else row["seq"]
+
     async def last_seq(self, stream: StreamId) -> int:
         row = await self._database.row(select(func.max(events.c.seq).label("seq")).where(events.c.stream_id == stream))
         return BEFORE_FIRST if row is None or row["seq"] is None else row["seq"]

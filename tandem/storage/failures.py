@@ -6,10 +6,12 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from tandem.errors import StorageNotMigrated, StorageUnavailable, TandemError
+from tandem.errors import StorageFull, StorageNotMigrated, StorageUnavailable, TandemError
 
 DRIVER_ERRORS: Final = (SQLAlchemyError, OSError, TimeoutError)
 """What may leave SQLAlchemy: its own errors, and a socket's while a connection is being made."""
+_FULL_RETRY_S: Final = 60.0
+"""When to come back to a full disk: somebody has to make room first."""
 
 
 class Verdict(StrEnum):
@@ -20,6 +22,8 @@ class Verdict(StrEnum):
     DISCONNECTED = "disconnected"
     """The connection is gone: repeat it unless the commit had been sent."""
     UNAVAILABLE = "unavailable"
+    FULL = "full"
+    """No room on the database's disk; the transaction is undone."""
     NOT_MIGRATED = "not_migrated"
     DEFECT = "defect"
     """Our own statement is wrong; the error goes up unchanged."""
@@ -32,7 +36,7 @@ _SQLITE: Final = {
     8: Verdict.UNAVAILABLE,  # read-only
     10: Verdict.UNAVAILABLE,  # I/O error
     11: Verdict.UNAVAILABLE,  # corrupt
-    13: Verdict.UNAVAILABLE,  # disk full
+    13: Verdict.FULL,
     14: Verdict.UNAVAILABLE,  # cannot open
     26: Verdict.UNAVAILABLE,  # not a database
 }
@@ -48,7 +52,8 @@ _SQLSTATE: Final = {
     "57014": Verdict.UNAVAILABLE,  # statement timeout
     "28": Verdict.UNAVAILABLE,  # authorization
     "3D": Verdict.UNAVAILABLE,  # no such database
-    "53": Verdict.UNAVAILABLE,  # out of connections, disk or memory
+    "53100": Verdict.FULL,
+    "53": Verdict.UNAVAILABLE,  # out of connections or memory
     "58": Verdict.UNAVAILABLE,  # system error
     "XX": Verdict.UNAVAILABLE,  # internal error, corruption
 }
@@ -76,8 +81,11 @@ def translate(error: BaseException, verdict: Verdict) -> TandemError | None:
             return None
         case Verdict.NOT_MIGRATED:
             return StorageNotMigrated("the database lacks tables of this version; start Tandem with `tandem up`, which migrates it")
+        case Verdict.FULL:
+            message = f"the database's disk is full ({_words(error)}) and nothing was stored; make room, or let `retention` forget ended jobs sooner"
+            return StorageFull(message, retry_after_s=_FULL_RETRY_S)
         case _:
-            return StorageUnavailable(f"the database cannot serve ({_words(error)}); check that it runs and has room", retry_after_s=1.0)
+            return StorageUnavailable(f"the database cannot serve ({_words(error)}); check that it runs and may be written", retry_after_s=1.0)
 
 
 def _by_code(cause: BaseException | None) -> Verdict | None:

@@ -1,53 +1,75 @@
 """Creating a job: its row, first events and idempotency key in the caller's transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import bindparam, case, func, insert, select
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tandem.errors import IdempotencyKeyReused, NotFound, TooManyRequests
+from tandem.errors import Conflict, NotFound, TooManyRequests
 from tandem.ids import StreamId
 from tandem.ports import Appended, Created, NewEvent, NewJob
 from tandem.schemas.events import JobEvent
 from tandem.schemas.jobs import JobStatus, JobView
 from tandem.storage.engine import Database
 from tandem.storage.events import insert_events
-from tandem.storage.job_rows import job_from, mirror_to_thread, view_json
-from tandem.storage.tables import idempotency_keys, jobs, threads
-from tandem.storage.times import db_now
+from tandem.storage.idempotency import find_earlier, remember
+from tandem.storage.job_rows import job_from, lock_job, mirror_to_thread, view_json
+from tandem.storage.tables import MOMENT, jobs, threads, webhook_endpoints
+from tandem.storage.times import db_now, wire_time
 
-IDEMPOTENCY_TTL_S: Final = 24 * 3_600.0
-"""How long an ``Idempotency-Key`` is remembered."""
 _QUOTA_RETRY_S: Final = 5.0
+NOT_STORED: Final = 0.0
+"""``purge_at`` of a job that is not to be stored: swept ``retention.unstored_s`` after its end."""
+# Who creates a job also hints, so the reaper waits for that one (``hint_at``); a scheduled job comes to its eyes when its time has come.
+_INSERT: Final = insert(jobs).values(status=JobStatus.QUEUED, hint_at=db_now(), queued_at=db_now(), run_at=None, created_at=db_now()).returning(jobs)
+_MOMENT: Final = bindparam("moment", type_=MOMENT)
+_IS_LATER: Final = db_now() < _MOMENT
+_INSERT_FOR_LATER: Final = (
+    insert(jobs)
+    .values(
+        status=case((_IS_LATER, JobStatus.SCHEDULED), else_=JobStatus.QUEUED),
+        hint_at=case((_IS_LATER, _MOMENT), else_=db_now()),
+        queued_at=case((_IS_LATER, None), else_=db_now()),
+        run_at=_MOMENT,
+        created_at=db_now(),
+    )
+    .returning(jobs)
+)
 
 
-async def create_job(database: Database, connection: AsyncConnection, new: NewJob, max_unfinished: int) -> Created:
-    """See ``JobStore.create``. Creations of one tenant take turns, so neither quota nor key can be raced."""
+async def create_job(
+    database: Database, connection: AsyncConnection, new: NewJob, max_unfinished: int, *, inherited: Mapping[str, object] | None = None
+) -> Created:
+    """See ``JobStore.create``. Creations of one tenant take turns, so neither quota nor key can be raced.
+
+    ``inherited`` are columns that a retry takes over from the job it tries again.
+    """
     await database.lock(connection, f"create:{new.tenant}")
-    if (earlier := await _find_earlier(connection, new)) is not None:
-        return Created(job_from(earlier), is_replay=True)
+    if (earlier := await find_replay(database, connection, new)) is not None:
+        return earlier
     await _check_quota(connection, new, max_unfinished)
     await _check_thread(connection, new)
-    row = await _insert_job(connection, new)
-    if new.idempotency_key is not None:
-        await _remember_key(connection, new, new.idempotency_key)
+    await _check_endpoints(connection, new)
+    root_id = await _find_root(connection, new)
+    columns = {**_columns(new), "root_id": root_id, "retry_of": None, **(inherited or {})}
+    if new.request.run_at is None:
+        statement = _INSERT
+    else:
+        statement, columns["moment"] = _INSERT_FOR_LATER, new.request.run_at.timestamp()
+    row = (await connection.execute(statement, columns)).mappings().one()
+    await remember(connection, new.tenant, new.once, new.id)
     return Created(job_from(row), is_replay=False, appended=await _insert_first_events(connection, new, row))
 
 
-async def _find_earlier(connection: AsyncConnection, new: NewJob) -> RowMapping | None:
-    if new.idempotency_key is None:
+async def find_replay(database: Database, connection: AsyncConnection, new: NewJob) -> Created | None:
+    """The job that an earlier call with the same key made, unless it has been purged since."""
+    job_id = await find_earlier(database, connection, new.tenant, new.once)
+    if job_id is None:
         return None
-    statement = (
-        select(idempotency_keys.c.fingerprint, jobs)
-        .join(jobs, jobs.c.id == idempotency_keys.c.job_id)
-        .where(idempotency_keys.c.tenant == new.tenant, idempotency_keys.c.key == new.idempotency_key, idempotency_keys.c.expires_at > db_now())
-    )
-    row = (await connection.execute(statement)).mappings().one_or_none()
-    if row is not None and row["fingerprint"] != (new.fingerprint or ""):
-        raise IdempotencyKeyReused(f"Idempotency-Key {new.idempotency_key!r} came earlier with another body; use a fresh key for another request")
-    return row
+    row = (await connection.execute(select(jobs).where(jobs.c.id == job_id))).mappings().one_or_none()
+    return None if row is None else Created(job_from(row), is_replay=True)
 
 
 async def _check_quota(connection: AsyncConnection, new: NewJob, max_unfinished: int) -> None:
@@ -65,40 +87,65 @@ async def _check_thread(connection: AsyncConnection, new: NewJob) -> None:
         raise NotFound(f"no thread {new.thread_id!r}; create it first with POST /v1/threads", param="thread_id")
 
 
-async def _insert_job(connection: AsyncConnection, new: NewJob) -> RowMapping:
-    statement = insert(jobs).values(
-        id=new.id,
-        tenant=new.tenant,
-        key_id=new.key_id,
-        thread_id=new.thread_id,
-        decision_id=new.decision_id,
-        status=JobStatus.QUEUED,
-        request=new.request.model_dump(mode="json", by_alias=True),
-        effort=new.effort,
-        priority=new.request.priority,
-        view=view_json(JobView(title=new.title)),
-        last_seq=1,
-        epoch=0,
-        attempt=0,
-        lost=0,
-        hint_at=db_now(),  # who creates a job also hints; the reaper waits for that one
-        hint_wait_s=0.0,
-        created_at=db_now(),
-    )
-    return (await connection.execute(statement.returning(jobs))).mappings().one()
+async def _check_endpoints(connection: AsyncConnection, new: NewJob) -> None:
+    wanted = new.request.webhook_endpoints
+    if not wanted:
+        return
+    theirs = select(webhook_endpoints.c.id).where(webhook_endpoints.c.id.in_(wanted), webhook_endpoints.c.tenant == new.tenant)
+    known = set((await connection.execute(theirs)).scalars())
+    for endpoint_id in wanted:
+        if endpoint_id not in known:
+            raise NotFound(f"no webhook endpoint {endpoint_id!r}; create it first with POST /v1/webhook_endpoints", param="webhook_endpoints")
 
 
-async def _remember_key(connection: AsyncConnection, new: NewJob, key: str) -> None:
-    """Forget the tenant's expired keys, this one among them perhaps, and remember this one."""
-    await connection.execute(delete(idempotency_keys).where(idempotency_keys.c.tenant == new.tenant, idempotency_keys.c.expires_at <= db_now()))
-    values = {"tenant": new.tenant, "key": key, "fingerprint": new.fingerprint or "", "job_id": new.id}
-    await connection.execute(insert(idempotency_keys).values(**values, expires_at=db_now() + IDEMPOTENCY_TTL_S))
+async def _find_root(connection: AsyncConnection, new: NewJob) -> str | None:
+    """The topmost ancestor. The parent stays locked until the commit, so that its cancellation sees this child."""
+    parent_id = new.request.parent_id
+    if parent_id is None:
+        return None
+    parent = await lock_job(connection, parent_id)
+    if parent is None or parent["tenant"] != new.tenant:
+        raise NotFound(f"no job {parent_id!r} to be a part of; check the id, and that the key belongs to the same tenant", param="parent_id")
+    if parent["finished_at"] is not None or parent["cancel_requested_at"] is not None:
+        raise Conflict(f"job {parent_id!r} is {parent['status']} and takes no more children; create the job without a parent", param="parent_id")
+    return parent["root_id"] or parent_id
+
+
+def _columns(new: NewJob) -> dict[str, object]:
+    request = new.request
+    return {
+        "id": new.id,
+        "tenant": new.tenant,
+        "key_id": new.key_id,
+        "thread_id": new.thread_id,
+        "decision_id": new.decision_id,
+        "response_id": new.response_id,
+        "schedule_id": new.schedule_id,
+        "parent_id": request.parent_id,
+        "request": request.model_dump(mode="json", by_alias=True),
+        "effort": new.effort,
+        "priority": request.priority,
+        "share_key": new.key_id or new.tenant,
+        "view": view_json(JobView(title=new.title)),
+        "inputs": [],
+        "inbox": [],
+        "artifacts": [],
+        "last_seq": 1,
+        "items": 0,
+        "epoch": 0,
+        "attempt": 0,
+        "lost": 0,
+        "hint_wait_s": 0.0,
+        "deadline_at": None if request.deadline is None else request.deadline.timestamp(),
+        "purge_at": None if new.is_stored else NOT_STORED,
+    }
 
 
 async def _insert_first_events(connection: AsyncConnection, new: NewJob, row: RowMapping) -> Sequence[Appended]:
-    first = [
-        NewEvent(JobEvent.CREATED, {"job_id": new.id, "status": JobStatus.QUEUED, "title": new.title, "effort": new.effort}),
-        NewEvent(JobEvent.QUEUED, {"status": JobStatus.QUEUED}),
-    ]
-    await insert_events(connection, new.id, 0, first, row["created_at"])
-    return [Appended(StreamId(new.id), 1), *await mirror_to_thread(connection, new.thread_id, new.id, row["status"], row["view"], 1)]
+    created = NewEvent(JobEvent.CREATED, {"job_id": new.id, "status": row["status"], "title": new.title, "effort": new.effort})
+    if row["status"] == JobStatus.SCHEDULED:
+        second = NewEvent(JobEvent.SCHEDULED, {"status": JobStatus.SCHEDULED, "run_at": wire_time(row["run_at"])})
+    else:
+        second = NewEvent(JobEvent.QUEUED, {"status": JobStatus.QUEUED})
+    await insert_events(connection, new.id, 0, [created, second], row["created_at"])
+    return [Appended(StreamId(new.id), 1), *await mirror_to_thread(connection, row)]

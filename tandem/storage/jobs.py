@@ -1,33 +1,31 @@
-"""Jobs: creation, claims with lease and epoch, fenced writes, the end. The promises are those of ``JobStore``.
+"""Jobs as callers see and change them. The promises are those of ``JobStore``.
 
-Every change is one transaction that first locks the job's row; a stale epoch finds nothing to change and raises ``LeaseLost``. Sweeping for lost
-hints and workers is in ``reaper.py``.
-
-``attempt`` counts all claims and never goes down. The attempt cap looks at ``lost``, the claims whose lease ran out: a worker that gives its job
-back in good order (``release``) uses up no attempt.
+Every change is one transaction that first locks the job's row and looks at it again, so a job that has ended never changes. The workers' side is
+``work.py``; sweeping for what crashes and time leave behind is in ``reaper.py``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from pydantic import JsonValue
-from sqlalchemy import func, select, tuple_, update
-from sqlalchemy.engine import RowMapping
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import select
 
-from tandem.errors import LeaseLost, NotFound
-from tandem.ids import IdFactory, JobId, StreamId, TenantId, ThreadId
-from tandem.ports import Appended, Claim, Created, JobCounts, LeaseState, NewEvent, NewJob, Outcome, Reaped
-from tandem.schemas.events import JobEvent
-from tandem.schemas.jobs import Job, JobRequest, JobStatus, JobView
-from tandem.storage.effects import recall_effect, record_effect
+from tandem.errors import NotFound
+from tandem.ids import ArtifactId, IdFactory, InputId, JobId, SteerId, TenantId
+from tandem.ports import Changed, Created, Effect, JobCounts, JobFilter, NewJob, Once, Reaped
+from tandem.schemas.inputs import InputAnswer, InputRequest, Steer
+from tandem.schemas.jobs import Artifact, Job, JobChange
+from tandem.schemas.operations import Lease
+from tandem.storage.effects import effect_from
 from tandem.storage.engine import Database
-from tandem.storage.events import insert_events
+from tandem.storage.job_changes import change_request, pause_job, resume_job
 from tandem.storage.job_creation import create_job
-from tandem.storage.job_ends import CANCELLED, end_job
-from tandem.storage.job_rows import OWNED, is_owned, job_from, lock_job, mirror_to_thread, view_json
+from tandem.storage.job_families import cancel_family
+from tandem.storage.job_inputs import answer_input, steer_job
+from tandem.storage.job_listing import list_jobs
+from tandem.storage.job_rows import job_from, unknown_job
+from tandem.storage.job_states import count_jobs, list_leases
 from tandem.storage.reaper import reap
-from tandem.storage.tables import jobs
-from tandem.storage.times import db_now
+from tandem.storage.retries import purge_job, retry_job
+from tandem.storage.tables import artifacts, effects, jobs
 
 
 class SqlJobStore:
@@ -43,185 +41,57 @@ class SqlJobStore:
     async def get(self, job_id: JobId, tenant: TenantId) -> Job:
         row = await self._database.row(select(jobs).where(jobs.c.id == job_id, jobs.c.tenant == tenant))
         if row is None:
-            raise _unknown(job_id)
+            raise unknown_job(job_id)
         return job_from(row)
 
-    async def list(self, tenant: TenantId, *, status: JobStatus | None, after: JobId | None, limit: int) -> Sequence[Job]:
-        statement = select(jobs).where(jobs.c.tenant == tenant).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
-        if status is not None:
-            statement = statement.where(jobs.c.status == status)
-        if after is not None:
-            cursor = await self._database.row(select(jobs.c.created_at).where(jobs.c.id == after, jobs.c.tenant == tenant))
-            if cursor is None:
-                raise NotFound(f"no job {after!r} to list after; take `next_after` of the page before", param="after")
-            statement = statement.where(tuple_(jobs.c.created_at, jobs.c.id) < (cursor["created_at"], after))
-        return [job_from(row) for row in await self._database.rows(statement)]
+    async def list(self, tenant: TenantId, *, where: JobFilter, after: JobId | None, limit: int) -> Sequence[Job]:
+        return await list_jobs(self._database, tenant, where, after, limit)
 
-    async def request_cancel(self, job_id: JobId, tenant: TenantId) -> tuple[Job, Sequence[Appended]]:
-        async def work(connection: AsyncConnection) -> tuple[Job, Sequence[Appended]]:
-            row = await lock_job(connection, job_id)
-            if row is None or row["tenant"] != tenant:
-                raise _unknown(job_id)
-            if row["finished_at"] is not None or row["status"] == JobStatus.CANCELLING:
-                return job_from(row), ()
-            if row["status"] != JobStatus.IN_PROGRESS:
-                return await end_job(connection, self._ids, row, CANCELLED)
-            change = {"status": JobStatus.CANCELLING, "cancel_requested_at": db_now()}
-            changed, appended = await _change(connection, row, change, [NewEvent(JobEvent.CANCELLING, {"status": JobStatus.CANCELLING})])
-            return job_from(changed), appended
+    async def request_cancel(self, job_id: JobId, tenant: TenantId, *, is_rollback: bool = False) -> Changed:
+        return await self._database.write(lambda connection: cancel_family(connection, self._ids, job_id, tenant, is_rollback=is_rollback))
 
-        return await self._database.write(work)
+    async def request_pause(self, job_id: JobId, tenant: TenantId) -> Changed:
+        return await self._database.write(lambda connection: pause_job(connection, job_id, tenant))
 
-    async def claim(self, job_id: JobId, worker: str, lease_s: float, max_attempts: int) -> Claim | None:
-        async def work(connection: AsyncConnection) -> Claim | None:
-            row = await lock_job(connection, job_id)
-            if row is None or not _is_claimable(row, max_attempts):
-                return None
-            is_lost = row["status"] == JobStatus.IN_PROGRESS
-            attempt: int = row["attempt"] + 1
-            change = {
-                "status": JobStatus.IN_PROGRESS,
-                "epoch": jobs.c.epoch + 1,
-                "attempt": attempt,
-                "lost": jobs.c.lost + int(is_lost),
-                "owner": worker,
-                "lease_until": db_now() + lease_s,
-                "beat_at": db_now(),
-                "hint_at": 0.0,
-                "hint_wait_s": 0.0,
-                "started_at": func.coalesce(jobs.c.started_at, db_now()),
-            }
-            lost = NewEvent(JobEvent.ATTEMPT_LOST, {"attempt": row["attempt"]})
-            running = NewEvent(JobEvent.IN_PROGRESS, {"status": JobStatus.IN_PROGRESS})
-            started = NewEvent(JobEvent.ATTEMPT_STARTED, {"attempt": attempt})
-            changed, appended = await _change(connection, row, change, [lost if is_lost else running, started])
-            return _claim_from(changed, appended)
+    async def resume(self, job_id: JobId, tenant: TenantId) -> Changed:
+        return await self._database.write(lambda connection: resume_job(connection, job_id, tenant))
 
-        return await self._database.write(work)
+    async def change(self, job_id: JobId, tenant: TenantId, change: JobChange) -> Changed:
+        return await self._database.write(lambda connection: change_request(connection, job_id, tenant, change))
 
-    async def heartbeat(self, job_id: JobId, epoch: int, lease_s: float) -> LeaseState:
-        change = update(jobs).where(is_owned(job_id, epoch)).values(lease_until=db_now() + lease_s, beat_at=db_now()).returning(jobs.c.status)
+    async def steer(self, job_id: JobId, tenant: TenantId, steer_id: SteerId, message: str, *, once: Once | None = None) -> tuple[Steer, Changed]:
+        return await self._database.write(lambda connection: steer_job(self._database, connection, job_id, tenant, steer_id, message, once))
 
-        async def work(connection: AsyncConnection) -> LeaseState:
-            status = (await connection.execute(change)).scalar_one_or_none()
-            if status is None:
-                raise _lost(job_id, epoch)
-            return LeaseState(is_cancel_requested=status == JobStatus.CANCELLING)
+    async def answer(
+        self, job_id: JobId, tenant: TenantId, input_id: InputId, answer: InputAnswer, *, once: Once | None = None
+    ) -> tuple[InputRequest, Changed]:
+        return await self._database.write(lambda connection: answer_input(self._database, connection, job_id, tenant, input_id, answer, once))
 
-        return await self._database.write(work)
+    async def retry(self, ended: JobId, new: NewJob, *, carries_steps: bool, max_unfinished: int) -> Created:
+        return await self._database.write(
+            lambda connection: retry_job(self._database, connection, ended, new, carries_steps=carries_steps, max_unfinished=max_unfinished)
+        )
 
-    async def append(self, job_id: JobId, epoch: int, events: Sequence[NewEvent], view: JobView | None = None) -> Sequence[Appended]:
-        change = update(jobs).where(is_owned(job_id, epoch)).values(last_seq=jobs.c.last_seq + len(events))
-        if view is not None:
-            change = change.values(view=view_json(view))
-        change = change.returning(jobs.c.status, jobs.c.thread_id, jobs.c.last_seq, db_now().label("now_s"))
+    async def purge(self, job_id: JobId, tenant: TenantId) -> None:
+        await self._database.write(lambda connection: purge_job(connection, job_id, tenant))
 
-        async def work(connection: AsyncConnection) -> Sequence[Appended]:
-            row = (await connection.execute(change)).mappings().one_or_none()
-            if row is None:
-                raise _lost(job_id, epoch)
-            appended: Sequence[Appended] = ()
-            if events:
-                await insert_events(connection, job_id, row["last_seq"] - len(events) + 1, events, row["now_s"], epoch=epoch)
-                appended = [Appended(StreamId(job_id), row["last_seq"])]
-            if view is None:
-                return appended
-            return [*appended, *await mirror_to_thread(connection, row["thread_id"], job_id, row["status"], view_json(view), row["last_seq"])]
+    async def artifact(self, job_id: JobId, tenant: TenantId, artifact_id: ArtifactId) -> tuple[Artifact, bytes]:
+        artifact = next((each for each in (await self.get(job_id, tenant)).artifacts if each.id == artifact_id), None)
+        row = None if artifact is None else await self._database.row(select(artifacts.c.content).where(artifacts.c.id == artifact_id))
+        if artifact is None or row is None:
+            raise NotFound(f"job {job_id!r} has no artifact {artifact_id!r}; GET /v1/jobs/{job_id}/artifacts lists them", param="artifact_id")
+        return artifact, row["content"]
 
-        return await self._database.write(work)
-
-    async def finish(self, job_id: JobId, epoch: int, outcome: Outcome, view: JobView | None = None) -> Sequence[Appended]:
-        async def work(connection: AsyncConnection) -> Sequence[Appended]:
-            row = await _lock_owned(connection, job_id, epoch)
-            _, appended = await end_job(connection, self._ids, row, outcome, view=view)
-            return appended
-
-        return await self._database.write(work)
-
-    async def release(self, job_id: JobId, epoch: int) -> None:
-        """Queued again and due for a hint at once; the epoch rises, so the releasing worker can write no more.
-
-        A job that was being cancelled ends as cancelled: nobody is left who would do it.
-        """
-
-        async def work(connection: AsyncConnection) -> None:
-            row = await _lock_owned(connection, job_id, epoch)
-            if row["status"] == JobStatus.CANCELLING:
-                await end_job(connection, self._ids, row, CANCELLED)
-                return
-            change = {"status": JobStatus.QUEUED, "epoch": jobs.c.epoch + 1, "owner": None, "lease_until": None, "hint_at": 0.0, "hint_wait_s": 0.0}
-            await _change(connection, row, change, [NewEvent(JobEvent.QUEUED, {"status": JobStatus.QUEUED})])
-
-        await self._database.write(work)
+    async def effects(self, job_id: JobId, tenant: TenantId) -> Sequence[Effect]:
+        await self.get(job_id, tenant)
+        ledger = select(effects).where(effects.c.job_id == job_id).order_by(effects.c.created_at, effects.c.key)
+        return [effect_from(row) for row in await self._database.rows(ledger)]
 
     async def reap(self, *, rehint_after_s: float, max_attempts: int, limit: int = 100) -> Reaped:
         return await reap(self._database, self._ids, rehint_after_s=rehint_after_s, max_attempts=max_attempts, limit=limit)
 
-    async def recall_effect(self, job_id: JobId, key: str) -> JsonValue | None:
-        return await recall_effect(self._database, job_id, key)
-
-    async def record_effect(self, job_id: JobId, epoch: int, key: str, result: JsonValue) -> JsonValue:
-        async def work(connection: AsyncConnection) -> JsonValue:
-            await _lock_owned(connection, job_id, epoch)
-            return await record_effect(connection, job_id, epoch, key, result)
-
-        return await self._database.write(work)
-
     async def counts(self) -> JobCounts:
-        by_status = await self._database.rows(select(jobs.c.status, func.count().label("jobs")).group_by(jobs.c.status))
-        oldest = select(func.min(jobs.c.created_at)).where(jobs.c.status == JobStatus.QUEUED, jobs.c.finished_at.is_(None)).scalar_subquery()
-        newest_beat = select(func.max(jobs.c.beat_at)).scalar_subquery()
-        ages = await self._database.row(select((db_now() - oldest).label("queued_s"), (db_now() - newest_beat).label("claim_s")))
-        queued_s: float | None = None if ages is None else ages["queued_s"]
-        claim_s: float | None = None if ages is None else ages["claim_s"]
-        return JobCounts(
-            by_status={JobStatus(row["status"]): row["jobs"] for row in by_status},
-            oldest_queued_s=max(0.0, queued_s or 0.0),
-            last_claim_s=None if claim_s is None else max(0.0, claim_s),
-        )
+        return await count_jobs(self._database)
 
-
-async def _change(
-    connection: AsyncConnection, row: RowMapping, change: Mapping[str, object], events: Sequence[NewEvent]
-) -> tuple[RowMapping, Sequence[Appended]]:
-    """Change a locked job, append the events that say so, and tell its thread."""
-    statement = update(jobs).where(jobs.c.id == row["id"]).values(last_seq=jobs.c.last_seq + len(events), **change).returning(jobs)
-    changed = (await connection.execute(statement)).mappings().one()
-    await insert_events(connection, row["id"], row["last_seq"] + 1, events, row["now_s"], epoch=changed["epoch"])
-    mirrored = await mirror_to_thread(connection, row["thread_id"], row["id"], changed["status"], changed["view"], changed["last_seq"])
-    return changed, [Appended(StreamId(row["id"]), changed["last_seq"]), *mirrored]
-
-
-async def _lock_owned(connection: AsyncConnection, job_id: JobId, epoch: int) -> RowMapping:
-    row = await lock_job(connection, job_id)
-    if row is None or row["epoch"] != epoch or row["status"] not in OWNED:
-        raise _lost(job_id, epoch)
-    return row
-
-
-def _is_claimable(row: RowMapping, max_attempts: int) -> bool:
-    if row["status"] == JobStatus.QUEUED:
-        return True
-    return row["status"] == JobStatus.IN_PROGRESS and row["lease_until"] < row["now_s"] and row["lost"] + 1 < max_attempts
-
-
-def _claim_from(row: RowMapping, appended: Sequence[Appended]) -> Claim:
-    return Claim(
-        job_id=JobId(row["id"]),
-        tenant=TenantId(row["tenant"]),
-        epoch=row["epoch"],
-        attempt=row["attempt"],
-        request=JobRequest.model_validate(row["request"]),
-        effort=row["effort"],
-        view=JobView.model_validate(row["view"]),
-        thread_id=None if row["thread_id"] is None else ThreadId(row["thread_id"]),
-        appended=appended,
-    )
-
-
-def _unknown(job_id: str) -> NotFound:
-    return NotFound(f"no job {job_id!r}; check the id, and that the key belongs to the same tenant", param="job_id")
-
-
-def _lost(job_id: str, epoch: int) -> LeaseLost:
-    return LeaseLost(f"epoch {epoch} no longer owns job {job_id!r}; stop working on it")
+    async def leases(self, *, stuck_after_s: float, limit: int = 200) -> Sequence[Lease]:
+        return await list_leases(self._database, stuck_after_s, limit)

@@ -5,27 +5,38 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tandem.errors import StorageNotMigrated
 from tandem.ids import IdFactory
+from tandem.settings import RetentionSettings
 from tandem.storage.decisions import SqlDecisionLog
 from tandem.storage.engine import Database
 from tandem.storage.events import SqlEventLog
 from tandem.storage.jobs import SqlJobStore
 from tandem.storage.keys import SqlKeyStore
 from tandem.storage.outbox import SqlOutbox
+from tandem.storage.responses import SqlResponseStore
+from tandem.storage.retention import SqlRetention
+from tandem.storage.schedules import SqlScheduleStore
 from tandem.storage.tables import SCHEMA_VERSION
 from tandem.storage.threads import SqlThreadStore
+from tandem.storage.webhooks import SqlWebhookStore
+from tandem.storage.work import SqlJobWork
 
 
 class SqlStorage:
     """Implements ``Storage``; one ``Database`` below all stores."""
 
-    def __init__(self, database: Database, ids: IdFactory) -> None:
+    def __init__(self, database: Database, ids: IdFactory, retention: RetentionSettings) -> None:
         self._database = database
         self.jobs = SqlJobStore(database, ids)
+        self.work = SqlJobWork(database, ids)
         self.events = SqlEventLog(database)
         self.threads = SqlThreadStore(database, ids)
         self.keys = SqlKeyStore(database)
         self.decisions = SqlDecisionLog(database)
-        self.outbox = SqlOutbox(database)
+        self.outbox = SqlOutbox(database, ids)
+        self.webhooks = SqlWebhookStore(database, ids)
+        self.schedules = SqlScheduleStore(database)
+        self.responses = SqlResponseStore(database)
+        self.retention = SqlRetention(database, retention)
 
     async def migrate(self) -> None:
         try:

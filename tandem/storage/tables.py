@@ -6,9 +6,9 @@ A job is unfinished exactly while ``finished_at`` is null; partial indexes lean 
 
 from typing import Any, Final
 
-from sqlalchemy import JSON, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import JSON, Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-SCHEMA_VERSION: Final = "0001"
+SCHEMA_VERSION: Final = "0002"
 """Newest migration: what ``alembic_version`` holds when the database fits this code."""
 
 MOMENT: Final = Double[float](asdecimal=False)
@@ -34,6 +34,15 @@ threads: Final = Table(
     Index("ix_threads_listing", "tenant", "created_at", "id"),
 )
 
+
+def _only(condition: str) -> dict[str, Any]:
+    """Makes an index hold only the rows that meet the condition."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+_UNFINISHED: Final = _only("finished_at IS NULL")
+"""Makes an index hold only rows that have not ended."""
+
 jobs: Final = Table(
     "jobs",
     METADATA,
@@ -42,32 +51,67 @@ jobs: Final = Table(
     Column("key_id", Text),
     Column("thread_id", Text, ForeignKey("threads.id")),
     Column("decision_id", Text),
+    Column("response_id", Text),  # of the OpenAI door; also what its webhooks call the job
+    Column("parent_id", Text),
+    Column("root_id", Text),  # the topmost ancestor; null for a job without a parent
+    Column("retry_of", Text),
+    Column("schedule_id", Text),
     _required("status", Text),
-    _required("request", JSON),
+    _required("request", JSON),  # as submitted, with later changes of budget, priority and metadata
     _required("effort", Text),
     _required("priority", Integer),
-    _required("view", JSON),
-    Column("result", JSON(none_as_null=True)),
+    _required("share_key", Text),  # whose turn a claim uses up: the API key, else the tenant
+    _required("view", JSON),  # written by the worker alone
+    _required("inputs", JSON),  # list of InputRequest: what was asked, open or not
+    _required("inbox", JSON),  # list of Steer: what people added, applied or not
+    _required("artifacts", JSON),  # list of Artifact; their bytes are in another table
+    Column("result", JSON(none_as_null=True)),  # while it waits for a budget: the best so far
     Column("error", JSON(none_as_null=True)),
     _required("last_seq", Integer),
+    _required("items", Integer),  # output items its log has opened
+    Column("open_item", Text),  # id of the message whose text is being written
     _required("epoch", Integer),  # raised by each claim; a write with an older one is refused
     _required("attempt", Integer),  # claims so far
     _required("lost", Integer),  # claims whose lease ran out: what the attempt cap counts
     Column("owner", Text),
     Column("lease_until", MOMENT),
     Column("beat_at", MOMENT),  # newest claim or renewal, for liveness
+    Column("event_at", MOMENT),  # newest event, effect or checkpoint of a worker, to see one that lives and does not move
     Column("cancel_requested_at", MOMENT),
-    _required("hint_at", MOMENT),  # newest hint; 0 makes the reaper hint at once
+    Column("is_rollback", Boolean),  # the cancellation also discards what the job made
+    Column("pause_requested_at", MOMENT),
+    _required("hint_at", MOMENT),  # newest hint; 0 makes the reaper hint at once; of a scheduled job its run_at
     _required("hint_wait_s", MOMENT),  # back-off before the next hint
+    Column("deferred_since", MOMENT),  # its model server has been away since then; null once an effect is recorded
+    Column("run_at", MOMENT),  # not before
+    Column("deadline_at", MOMENT),  # ended as incomplete when this passes
+    Column("expires_at", MOMENT),  # when a wait for input or budget is over
     _required("created_at", MOMENT),
+    Column("queued_at", MOMENT),  # when it last began to wait for a worker
     Column("started_at", MOMENT),
     Column("finished_at", MOMENT),
+    Column("purge_at", MOMENT),  # 0 marks a job that is not to be stored: swept `retention.unstored_s` after its end
     Index("ix_jobs_listing", "tenant", "created_at", "id"),
     Index("ix_jobs_status", "status"),
     Index("ix_jobs_beat", "beat_at"),
-    Index("ix_jobs_unfinished", "tenant", sqlite_where=text("finished_at IS NULL"), postgresql_where=text("finished_at IS NULL")),
-    Index("ix_jobs_waiting", "status", "hint_at", sqlite_where=text("finished_at IS NULL"), postgresql_where=text("finished_at IS NULL")),
-    Index("ix_jobs_thread", "thread_id", sqlite_where=text("finished_at IS NULL"), postgresql_where=text("finished_at IS NULL")),
+    Index("ix_jobs_ended", "finished_at", **_only("finished_at IS NOT NULL")),  # or SQLite would take it for all that look for unfinished jobs
+    Index("ix_jobs_parent", "parent_id"),
+    Index("ix_jobs_root", "root_id", **_only("root_id IS NOT NULL")),
+    Index("ix_jobs_unfinished", "tenant", **_UNFINISHED),
+    Index("ix_jobs_waiting", "status", "hint_at", **_UNFINISHED),
+    Index("ix_jobs_queue", "status", "share_key", "priority", "queued_at", **_UNFINISHED),
+    Index("ix_jobs_thread", "thread_id", **_UNFINISHED),
+    Index("ix_jobs_schedule", "schedule_id", **_UNFINISHED),
+    Index("ix_jobs_deadline", "deadline_at", **_only("finished_at IS NULL AND deadline_at IS NOT NULL")),
+    Index("ix_jobs_expiry", "expires_at", **_only("finished_at IS NULL AND expires_at IS NOT NULL")),
+    Index("ix_jobs_unstored", "finished_at", sqlite_where=text("purge_at IS NOT NULL"), postgresql_where=text("purge_at IS NOT NULL")),
+)
+
+shares: Final = Table(
+    "shares",
+    METADATA,
+    Column("key", Text, primary_key=True),
+    _required("served_at", MOMENT),  # when a job of this key was last claimed: keys take turns
 )
 
 events: Final = Table(
@@ -86,38 +130,156 @@ effects: Final = Table(
     METADATA,
     Column("job_id", Text, ForeignKey("jobs.id"), primary_key=True),
     Column("key", Text, primary_key=True),
-    _required("result", JSON),
+    _required("state", Text),  # started (the outcome is unknown) or done
+    Column("result", JSON),
     _required("epoch", Integer),
     _required("created_at", MOMENT),
+)
+
+checkpoints: Final = Table(
+    "checkpoints",
+    METADATA,
+    Column("job_id", Text, ForeignKey("jobs.id"), primary_key=True),
+    Column("namespace", Text, primary_key=True),
+    Column("id", Text, primary_key=True),  # sorts by age
+    Column("parent_id", Text),
+    _required("kind", Text),  # of the serialised state
+    _required("state", LargeBinary),
+    _required("metadata", LargeBinary),
+    _required("epoch", Integer),
+    _required("created_at", MOMENT),
+)
+
+checkpoint_writes: Final = Table(
+    "checkpoint_writes",
+    METADATA,
+    Column("job_id", Text, ForeignKey("jobs.id"), primary_key=True),
+    Column("namespace", Text, primary_key=True),
+    Column("checkpoint_id", Text, primary_key=True),
+    Column("task_id", Text, primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    _required("channel", Text),
+    _required("kind", Text),
+    _required("value", LargeBinary),
+    _required("task_path", Text),
+    _required("epoch", Integer),
+)
+
+artifacts: Final = Table(
+    "artifacts",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    _required("job_id", Text, ForeignKey("jobs.id")),
+    _required("content", LargeBinary),
+    Index("ix_artifacts_job", "job_id"),
 )
 
 idempotency_keys: Final = Table(
     "idempotency_keys",
     METADATA,
     Column("tenant", Text, primary_key=True),
+    Column("scope", Text, primary_key=True),  # method and path
     Column("key", Text, primary_key=True),
     _required("fingerprint", Text),
-    _required("job_id", Text, ForeignKey("jobs.id")),
+    _required("object_id", Text),  # what the first call made
     _required("expires_at", MOMENT),
-    Index("ix_idempotency_keys_expiry", "tenant", "expires_at"),
+    Index("ix_idempotency_keys_expiry", "expires_at"),
+)
+
+webhook_endpoints: Final = Table(
+    "webhook_endpoints",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    _required("tenant", Text),
+    _required("url", Text),
+    _required("description", Text),
+    _required("events", JSON),  # subscribed types; empty means all
+    _required("signing", Text),  # hmac (v1) or ed25519 (v1a)
+    _required("secret", LargeBinary),  # sealed
+    Column("old_secret", LargeBinary),  # sealed; signs too until old_secret_until
+    Column("old_secret_until", MOMENT),
+    _required("is_enabled", Boolean),
+    Column("disabled_reason", Text),
+    Column("failing_since", MOMENT),  # first failure after the newest success
+    _required("created_at", MOMENT),
+    Index("ix_webhook_endpoints_listing", "tenant", "created_at", "id"),
 )
 
 outbox: Final = Table(
     "outbox",
     METADATA,
     Column("id", Text, primary_key=True),
-    _required("job_id", Text, ForeignKey("jobs.id")),
+    Column("job_id", Text),
+    Column("endpoint_id", Text),  # null for a job's own webhook_url
     _required("tenant", Text),
     _required("url", Text),
+    _required("event_type", Text),
     _required("body", LargeBinary),
     _required("state", Text),
-    _required("attempt", Integer),
+    _required("attempt", Integer),  # place in the retry schedule; set back by a redelivery
+    _required("tries", Integer),  # attempts in all
     _required("due_at", MOMENT),  # a claim moves it to the end of its lease
     Column("status_code", Integer),
     Column("reason", Text),
     _required("created_at", MOMENT),
     _required("updated_at", MOMENT),
     Index("ix_outbox_due", "state", "due_at"),
+    Index("ix_outbox_listing", "tenant", "created_at", "id"),
+    Index("ix_outbox_endpoint", "endpoint_id", "created_at"),
+)
+
+webhook_attempts: Final = Table(
+    "webhook_attempts",
+    METADATA,
+    Column("delivery_id", Text, ForeignKey("outbox.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("status_code", Integer),
+    _required("reason", Text),
+    _required("seconds", MOMENT),
+    _required("answer", Text),  # start of what the receiver said
+    _required("created_at", MOMENT),
+)
+
+schedules: Final = Table(
+    "schedules",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    _required("tenant", Text),
+    Column("key_id", Text),
+    _required("name", Text),
+    _required("cron", Text),
+    _required("timezone", Text),
+    _required("request", JSON),
+    _required("overlap", Text),
+    _required("is_enabled", Boolean),
+    Column("next_run_at", MOMENT),
+    Column("last_run_at", MOMENT),
+    Column("last_job_id", Text),
+    Column("last_error", JSON(none_as_null=True)),
+    _required("created_at", MOMENT),
+    Index("ix_schedules_listing", "tenant", "created_at", "id"),
+    Index("ix_schedules_due", "is_enabled", "next_run_at"),
+)
+
+responses: Final = Table(
+    "responses",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    _required("tenant", Text),
+    Column("job_id", Text),  # null when the fast lane answered
+    Column("previous_id", Text),
+    _required("status", Text),  # of a response without a job
+    _required("request", JSON),  # what the answer repeats of the request: model, instructions, metadata, ...
+    _required("input", JSON),  # items
+    _required("output", JSON),  # items of a response without a job
+    Column("usage", JSON(none_as_null=True)),
+    Column("error", JSON(none_as_null=True)),
+    _required("is_stored", Boolean),
+    _required("created_at", MOMENT),
+    Column("finished_at", MOMENT),
+    Index("ix_responses_job", "job_id"),
+    Index("ix_responses_age", "created_at"),
+    Index("ix_responses_unstored", "created_at", sqlite_where=text("is_stored = 0"), postgresql_where=text("is_stored = false")),
 )
 
 turns: Final = Table(
@@ -174,4 +336,5 @@ decisions: Final = Table(
     _required("door", Text),
     _required("created_at", MOMENT),
     Index("ix_decisions_listing", "tenant", "created_at", "id"),
+    Index("ix_decisions_age", "created_at"),
 )

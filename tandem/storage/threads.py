@@ -13,13 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tandem.errors import Conflict, NotFound
 from tandem.ids import DecisionId, IdFactory, JobId, MessageId, StreamId, TenantId, ThreadId, TurnId
-from tandem.ports import Appended, NewEvent, TurnWork
+from tandem.ports import Appended, NewEvent, Once, TurnWork
 from tandem.schemas.events import ThreadEvent
 from tandem.schemas.jobs import JobFailure
 from tandem.schemas.routing import Lane
 from tandem.schemas.threads import Thread, ThreadMessage, Turn
 from tandem.storage.engine import Database
 from tandem.storage.events import BEFORE_FIRST, Reserved, insert_events, reserve_in_thread
+from tandem.storage.idempotency import find_earlier, remember
 from tandem.storage.messages import Answer, insert_message, message_from
 from tandem.storage.tables import jobs, messages, threads, turns
 from tandem.storage.times import db_now, to_datetime
@@ -35,11 +36,15 @@ class SqlThreadStore:
         self._database = database
         self._ids = ids
 
-    async def create(self, thread_id: ThreadId, tenant: TenantId, title: str) -> Thread:
+    async def create(self, thread_id: ThreadId, tenant: TenantId, title: str, *, once: Once | None = None) -> Thread:
         values = {"id": thread_id, "tenant": tenant, "title": title, "last_seq": BEFORE_FIRST}
         statement = insert(threads).values(**values, created_at=db_now()).returning(threads)
 
         async def work(connection: AsyncConnection) -> Thread:
+            earlier = await find_earlier(self._database, connection, tenant, once)
+            if earlier is not None:
+                return _thread_from((await connection.execute(select(threads).where(threads.c.id == earlier))).mappings().one())
+            await remember(connection, tenant, once, thread_id)
             return _thread_from((await connection.execute(statement)).mappings().one())
 
         return await self._database.write(work)
@@ -76,9 +81,13 @@ class SqlThreadStore:
         return [JobId(row["id"]) for row in await self._database.rows(statement)]
 
     async def begin_turn(
-        self, thread_id: ThreadId, tenant: TenantId, turn_id: TurnId, message_id: MessageId, content: str, lease_s: float
+        self, thread_id: ThreadId, tenant: TenantId, turn_id: TurnId, message_id: MessageId, content: str, lease_s: float, *, once: Once | None = None
     ) -> TurnWork:
         async def work(connection: AsyncConnection) -> TurnWork:
+            earlier = await find_earlier(self._database, connection, tenant, once)
+            if earlier is not None:
+                return await _begun_earlier(connection, earlier)
+            await remember(connection, tenant, once, turn_id)
             reserved = await reserve_in_thread(connection, thread_id, 2, tenant=tenant)
             if reserved is None:
                 raise _unknown(thread_id)
@@ -156,6 +165,13 @@ class SqlThreadStore:
             return () if row is None else await _answer(connection, row["thread_id"], answer, failed)
 
         return await self._database.write(work)
+
+
+async def _begun_earlier(connection: AsyncConnection, turn_id: str) -> TurnWork:
+    """A turn that an earlier call began, as it stands now."""
+    turn = _turn_from((await connection.execute(select(turns).where(turns.c.id == turn_id))).mappings().one())
+    message = (await connection.execute(select(messages).where(messages.c.id == turn.message_id))).mappings().one()
+    return TurnWork(turn, message_from(message), appended=(), is_replay=True)
 
 
 async def _end_turn(

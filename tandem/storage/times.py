@@ -29,6 +29,11 @@ def to_datetime(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def wire_time(seconds: float) -> str:
+    """A stored moment as wire objects write it."""
+    return to_datetime(seconds).isoformat().replace("+00:00", "Z")
+
+
 @compiles(DatabaseNow, "sqlite")
 def _sqlite_now(_element: DatabaseNow, _compiler: Any, **_options: Any) -> str:
     # unixepoch('subsec') needs SQLite 3.42; 2440587.5 is the Julian day of 1970-01-01.

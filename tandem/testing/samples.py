@@ -1,15 +1,31 @@
 """Ids and requests for tests: fresh, ordered, and with nothing in them that a test did not ask for."""
 
+from datetime import datetime
 from itertools import count
+from typing import Literal, TypedDict, Unpack
 
-from tandem.ids import IdFactory, TenantId, ThreadId
-from tandem.ports import NewJob
-from tandem.schemas.jobs import JobRequest
+from tandem.ids import IdFactory, KeyId, ResponseId, ScheduleId, TenantId, ThreadId
+from tandem.ports import NewJob, Once
+from tandem.schemas.jobs import Budget, JobRequest
 from tandem.schemas.routing import Decision
 
 ALICE = TenantId("alice")
 BOB = TenantId("bob")
 DECISION = Decision(lane="slow", effort="low", p_slow=0.75, threshold=0.5, margin=0.25, policy_version="p1", model_version="m1")
+
+
+class Asked(TypedDict, total=False):
+    """Fields of a ``JobRequest`` that a test may ask for."""
+
+    webhook_url: str | None
+    webhook_endpoints: list[str] | None
+    priority: int
+    metadata: dict[str, str]
+    budget: Budget
+    on_budget: Literal["finish", "wait"]
+    run_at: datetime | None
+    deadline: datetime | None
+    parent_id: str | None
 
 
 class Samples:
@@ -23,21 +39,30 @@ class Samples:
         self,
         *,
         tenant: TenantId = ALICE,
+        key_id: KeyId | None = None,
         thread_id: str | None = None,
-        webhook_url: str | None = None,
-        priority: int = 5,
-        idempotency_key: str | None = None,
-        fingerprint: str | None = None,
+        once: Once | None = None,
+        response_id: ResponseId | None = None,
+        schedule_id: ScheduleId | None = None,
+        is_stored: bool = True,
+        **asked: Unpack[Asked],
     ) -> NewJob:
         """A small task of a tenant."""
         return NewJob(
             id=self.ids.job(),
             tenant=tenant,
-            key_id=None,
-            request=JobRequest(input="add 2 and 3", webhook_url=webhook_url, priority=priority, metadata={"order": "17"}),
+            key_id=key_id,
+            request=JobRequest.model_validate({"input": "add 2 and 3", "metadata": {"order": "17"}} | asked),
             effort="low",
             title="A sum",
             thread_id=None if thread_id is None else ThreadId(thread_id),
-            idempotency_key=idempotency_key,
-            fingerprint=fingerprint,
+            once=once,
+            response_id=response_id,
+            schedule_id=schedule_id,
+            is_stored=is_stored,
         )
+
+
+def keyed(key: str = "k", fingerprint: str = "f", kind: Literal["key", "first", "retry"] = "key") -> Once:
+    """What an ``Idempotency-Key`` comes down to."""
+    return Once(scope="POST /v1/jobs", key=key, fingerprint=fingerprint, kind=kind)

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tandem.models import Endpoint, OpenAIChatModel
-from tandem.testing.chat_model_suite import ChatModelConformance
 from tandem.testing.scripted_answers import Answer, Script
 from tandem.testing.scripted_model import ScriptedModelServer
+from tandem.testing.suites.chat_model import ChatModelConformance
 
 SCRIPT = Script(default=Answer(text="One, two, three and so on 直到 ten at last.", token_gap_s=0.004), context_tokens=5_000)
 

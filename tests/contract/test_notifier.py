@@ -15,7 +15,7 @@ from tandem.events.redis_hints import RedisNotifier
 from tandem.ids import StreamId
 from tandem.ports import Appended, Notifier
 from tandem.settings import RedisSettings, Settings
-from tandem.testing.notifier_suite import JOB, NotifierConformance, settle, woken
+from tandem.testing.suites.notifier import JOB, NotifierConformance, settle, woken
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from pydantic import JsonValue
 from router.artifacts import load_classifier
 from tandem.ports import Classifier, Clock, Tool
 from tandem.telemetry import SystemClock
-from tandem.testing.classifier_suite import ClassifierConformance
 from tandem.testing.clock import FakeClock
-from tandem.testing.clock_suite import ClockConformance
-from tandem.testing.tool_suite import ToolConformance
+from tandem.testing.suites.classifier import ClassifierConformance
+from tandem.testing.suites.clock import ClockConformance
+from tandem.testing.suites.tool import ToolConformance
 from tools.registry import offered_tools, tool_names
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tandem.errors import SettingsInvalid, StorageNotMigrated, StorageUnavailable
 from tandem.ids import JobId, StreamId
-from tandem.ports import NewEvent, NewJob, Storage
+from tandem.ports import JobFilter, NewEvent, NewJob, Storage
 from tandem.settings import DatabaseSettings, Settings
 from tandem.storage import open_storage
 from tandem.storage.tables import METADATA
@@ -123,7 +123,7 @@ class TestUnavailable:
         )
         await administrator.close()
         assert (await storage.jobs.get(job_id, ALICE)).id == job_id
-        assert await storage.jobs.claim(job_id, "w1", 10, 3) is not None
+        assert await storage.work.claim("w1", 10, 3, job_id=job_id) is not None
 
     @pytest.mark.parametrize("url", ["mysql://127.0.0.1/tandem", "sqlite://", "sqlite:///:memory:", "no url"])
     def test_an_unsupported_url_stops_the_start(self, url: str) -> None:
@@ -153,14 +153,14 @@ class TestSharing:
             creating.cancel()
             await asyncio.wait({creating})
             await asyncio.wait_for(create(other, samples.job()), 2)
-        for job in await storage.jobs.list(ALICE, status=None, after=None, limit=100):
+        for job in await storage.jobs.list(ALICE, where=JobFilter(), after=None, limit=100):
             assert await storage.events.last_seq(StreamId(job.id)) == job.last_seq
 
     async def test_four_processes_append_to_one_job_without_a_gap(self, stack: AsyncExitStack, sqlite_url: str, samples: Samples) -> None:
         storage = open_at(stack, sqlite_url)
         await storage.migrate()
         job_id = await create(storage, samples.job())
-        claim = await storage.jobs.claim(job_id, "w1", 60, 3)
+        claim = await storage.work.claim("w1", 60, 3, job_id=job_id)
         assert claim is not None
         spawning = multiprocessing.get_context("spawn")
         writers = [spawning.Process(target=_append_in_process, args=(sqlite_url, job_id, claim.epoch)) for _ in range(PROCESSES)]
@@ -179,6 +179,6 @@ def _append_in_process(url: str, job_id: JobId, epoch: int) -> None:
             storage = open_at(stack, url)
             await storage.migrate()
             for number in range(APPENDS):
-                await storage.jobs.append(job_id, epoch, [NewEvent("tick", {"number": number})])
+                await storage.work.append(job_id, epoch, [NewEvent("tick", {"number": number})])
 
     asyncio.run(work())

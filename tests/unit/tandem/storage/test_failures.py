@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from tandem.errors import StorageNotMigrated, StorageUnavailable
+from tandem.errors import StorageFull, StorageNotMigrated, StorageUnavailable
 from tandem.storage.failures import Verdict, judge, translate
 
 
@@ -27,7 +27,8 @@ def postgresql_error(state: str, *, is_disconnect: bool = False) -> DBAPIError:
     [
         (sqlite3.SQLITE_BUSY, Verdict.ROLLED_BACK),
         (sqlite3.SQLITE_BUSY_SNAPSHOT, Verdict.ROLLED_BACK),
-        (sqlite3.SQLITE_FULL, Verdict.UNAVAILABLE),
+        (sqlite3.SQLITE_FULL, Verdict.FULL),
+        (sqlite3.SQLITE_READONLY, Verdict.UNAVAILABLE),
         (sqlite3.SQLITE_IOERR_WRITE, Verdict.UNAVAILABLE),
         (sqlite3.SQLITE_CONSTRAINT_UNIQUE, Verdict.DEFECT),
     ],
@@ -44,6 +45,7 @@ def test_sqlite_codes_are_judged_by_their_primary_code(code: int, verdict: Verdi
         ("42P01", Verdict.NOT_MIGRATED),
         ("57P01", Verdict.DISCONNECTED),
         ("57014", Verdict.UNAVAILABLE),
+        ("53100", Verdict.FULL),
         ("53300", Verdict.UNAVAILABLE),
         ("23505", Verdict.DEFECT),
     ],
@@ -67,10 +69,16 @@ def test_a_missing_sqlite_table_means_not_migrated() -> None:
 
 
 def test_a_translated_error_names_the_cause_and_no_parameters() -> None:
-    translated = translate(sqlite_error(sqlite3.SQLITE_FULL, "database or disk is full"), Verdict.UNAVAILABLE)
-    assert isinstance(translated, StorageUnavailable)
-    assert "disk is full" in str(translated)
+    translated = translate(sqlite_error(sqlite3.SQLITE_FULL, "database or disk is full"), Verdict.FULL)
+    assert isinstance(translated, StorageFull)
+    assert "OperationalError: database or disk is full" in str(translated)
     assert "secret" not in str(translated)
+
+
+def test_a_database_that_cannot_write_is_unavailable_and_not_full() -> None:
+    translated = translate(sqlite_error(sqlite3.SQLITE_IOERR_WRITE, "disk I/O error"), Verdict.UNAVAILABLE)
+    assert isinstance(translated, StorageUnavailable)
+    assert not isinstance(translated, StorageFull)
 
 
 def test_a_defect_is_not_translated() -> None:

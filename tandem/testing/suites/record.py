@@ -1,15 +1,20 @@
-"""What keys, decisions, the outbox and the schema must do in every ``Storage``. Part of ``storage_suite``."""
+"""What keys, decisions, the outbox and the schema must do in every ``Storage``. Part of ``storage``."""
 # ruff: noqa: S101 - a conformance suite asserts
 
 import asyncio
+from typing import Final
 
 import pytest
 
 from tandem.errors import NotFound
 from tandem.ids import StreamId
-from tandem.ports import Delivery, LoggedDecision, Storage
-from tandem.testing.job_suite import LEASE_S, MANY, SHORT_LEASE_S, run_out
+from tandem.ports import Answered, Delivery, LoggedDecision, Storage
 from tandem.testing.samples import ALICE, BOB, DECISION, Samples
+from tandem.testing.suites.job import LEASE_S, MANY, SHORT_LEASE_S, run_out
+
+OK: Final = Answered("http_200", 200)
+BUSY: Final = Answered("http_503", 503)
+GONE: Final = Answered("http_410", 410)
 
 
 class KeyConformance:
@@ -73,17 +78,17 @@ class OutboxConformance:
         await _put(storage, samples)
         await _put(storage, samples)
         good, bad = await storage.outbox.claim(10, SHORT_LEASE_S)
-        await storage.outbox.succeed(good, 200)
-        await storage.outbox.give_up(bad, "410")
+        await storage.outbox.succeed(good, OK)
+        await storage.outbox.give_up(bad, GONE, disable_after_s=LEASE_S)
         await run_out()
         assert not await storage.outbox.claim(10, LEASE_S)
         assert await storage.outbox.counts() == {"pending": 0, "delivered": 1, "failed": 1}
 
     async def test_a_retried_delivery_is_due_after_its_wait(self, storage: Storage, samples: Samples) -> None:
         delivery = await _claimed(storage, samples)
-        await storage.outbox.retry(delivery, LEASE_S, "503")
+        await storage.outbox.retry(delivery, LEASE_S, BUSY, disable_after_s=LEASE_S)
         assert not await storage.outbox.claim(10, LEASE_S)
-        await storage.outbox.retry(delivery, 0.0, "503")
+        await storage.outbox.retry(delivery, 0.0, BUSY, disable_after_s=LEASE_S)
         assert [each.attempt for each in await storage.outbox.claim(10, LEASE_S)] == [2]
 
     async def test_a_late_dispatcher_cannot_undo_its_successors_work(self, storage: Storage, samples: Samples) -> None:
@@ -91,10 +96,10 @@ class OutboxConformance:
         (late,) = await storage.outbox.claim(10, SHORT_LEASE_S)
         await run_out()
         (current,) = await storage.outbox.claim(10, LEASE_S)
-        await storage.outbox.retry(late, 0.0, "timeout")
-        await storage.outbox.give_up(late, "timeout")
+        await storage.outbox.retry(late, 0.0, BUSY, disable_after_s=LEASE_S)
+        await storage.outbox.give_up(late, BUSY, disable_after_s=LEASE_S)
         assert not await storage.outbox.claim(10, LEASE_S)
-        await storage.outbox.succeed(current, 200)
+        await storage.outbox.succeed(current, OK)
         assert await storage.outbox.counts() == {"pending": 0, "delivered": 1, "failed": 0}
 
 

@@ -1,18 +1,20 @@
-"""What every ``ThreadStore`` must do: threads, messages and turns. Part of ``storage_suite``."""
+"""What every ``ThreadStore`` must do: threads, messages and turns. Part of ``storage``."""
 # ruff: noqa: S101 - a conformance suite asserts
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import pytest
 
-from tandem.errors import Conflict, NotFound
+from tandem.errors import Conflict, IdempotencyKeyReused, NotFound
 from tandem.ids import StreamId, TenantId, ThreadId, TurnId
-from tandem.ports import NewEvent, Storage, TurnWork
+from tandem.ports import NewEvent, Once, Storage, TurnWork
 from tandem.schemas.events import ThreadEvent
 from tandem.schemas.jobs import JobFailure
-from tandem.testing.job_suite import LEASE_S, SHORT_LEASE_S, event_types, run_out
 from tandem.testing.samples import ALICE, BOB, Samples
+from tandem.testing.suites.job import LEASE_S, SHORT_LEASE_S, event_types, run_out
 
 FAILURE: Final = JobFailure(code="model_unavailable", message="The model server is down.")
 
@@ -92,6 +94,37 @@ class ThreadConformance:
         assert not await storage.threads.fail_turn(turn_id, FAILURE)
         assert (await event_types(storage, thread_id))[-1] == ThreadEvent.TURN_CANCELLED
 
+    async def test_a_thread_created_again_with_its_key_is_the_first_one(self, storage: Storage, samples: Samples) -> None:
+        once = Once("POST /v1/threads", "k1", "digest")
+        first = await storage.threads.create(samples.ids.thread(), ALICE, "Sums", once=once)
+        assert await storage.threads.create(samples.ids.thread(), ALICE, "Sums", once=once) == first
+        assert len(await storage.threads.list(ALICE, after=None, limit=10)) == 1
+        with pytest.raises(IdempotencyKeyReused):
+            await storage.threads.create(samples.ids.thread(), ALICE, "Other", once=replace(once, fingerprint="other"))
+        assert (await storage.threads.create(samples.ids.thread(), BOB, "Bob's", once=once)).id != first.id
+
+    async def test_a_message_sent_again_with_its_key_begins_no_second_turn(self, storage: Storage, samples: Samples) -> None:
+        thread_id = samples.ids.thread()
+        await storage.threads.create(thread_id, ALICE, "")
+        once = Once(f"POST /v1/threads/{thread_id}/messages", "k1", "digest")
+        first = await _begun(storage, samples, thread_id, once=once)
+        await storage.threads.cancel_turn(TurnId(first.turn.id), thread_id, ALICE)
+        again = await _begun(storage, samples, thread_id, once=once)
+        assert (again.is_replay, again.turn.id, again.turn.status, list(again.appended)) == (True, first.turn.id, "cancelled", [])
+        assert (again.user_message, first.is_replay) == (first.user_message, False)
+        assert len(await event_types(storage, thread_id)) == 3
+        with pytest.raises(IdempotencyKeyReused):
+            await _begun(storage, samples, thread_id, once=replace(once, fingerprint="other"))
+
+    async def test_messages_sent_at_once_with_one_key_begin_one_turn(self, peers: Sequence[Storage], samples: Samples) -> None:
+        thread_id = samples.ids.thread()
+        await peers[0].threads.create(thread_id, ALICE, "")
+        once = Once(f"POST /v1/threads/{thread_id}/messages", "k1", "digest")
+        works = await asyncio.gather(*(_begun(peer, samples, thread_id, once=once) for peer in peers for _ in range(3)))
+        assert len({work.turn.id for work in works}) == 1
+        assert [work.is_replay for work in works].count(False) == 1
+        assert len(await peers[0].threads.messages(thread_id, ALICE, after_seq=-1, limit=10)) == 1
+
     async def test_an_unknown_turn_is_not_found(self, storage: Storage, samples: Samples) -> None:
         with pytest.raises(NotFound):
             await storage.threads.append(samples.ids.turn(), [NewEvent(ThreadEvent.TEXT_DELTA)], LEASE_S)
@@ -134,6 +167,13 @@ async def _new_turn(storage: Storage, samples: Samples, content: str = "How much
 
 
 async def _begun(
-    storage: Storage, samples: Samples, thread_id: ThreadId, *, tenant: str = ALICE, content: str = "And 4?", lease_s: float = LEASE_S
+    storage: Storage,
+    samples: Samples,
+    thread_id: ThreadId,
+    *,
+    tenant: str = ALICE,
+    content: str = "And 4?",
+    lease_s: float = LEASE_S,
+    once: Once | None = None,
 ) -> TurnWork:
-    return await storage.threads.begin_turn(thread_id, TenantId(tenant), samples.ids.turn(), samples.ids.message(), content, lease_s)
+    return await storage.threads.begin_turn(thread_id, TenantId(tenant), samples.ids.turn(), samples.ids.message(), content, lease_s, once=once)

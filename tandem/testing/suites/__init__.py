@@ -1,0 +1,1 @@
+"""Conformance suites: subclass one where the fixtures are that it asks for."""

@@ -1,0 +1,61 @@
+"""The conformance suite of ``Storage``: subclass it where the fixtures are.
+
+    class TestMyStorage(StorageConformance): ...
+
+Fixtures it asks for: ``storage``, a migrated and empty ``Storage``; ``peers``, at least two ``Storage`` objects over one such database, as several
+processes would have them; ``samples``, a ``Samples``; ``forgetting``, which gives a ``Retention`` of these settings over the same database.
+"""
+
+from tandem.testing.suites.change import ChangeConformance, InputConformance, PauseConformance, ReadingConformance
+from tandem.testing.suites.family import FamilyConformance, RetryConformance
+from tandem.testing.suites.job import CreationConformance, EndConformance, ListingConformance
+from tandem.testing.suites.race import RaceConformance
+from tandem.testing.suites.reaper import ReaperConformance, TimeConformance
+from tandem.testing.suites.record import DecisionConformance, KeyConformance, OutboxConformance, SchemaConformance
+from tandem.testing.suites.response import ResponseConformance
+from tandem.testing.suites.retention import RetentionConformance
+from tandem.testing.suites.schedule import ScheduleConformance
+from tandem.testing.suites.state import StateConformance
+from tandem.testing.suites.thread import ThreadConformance
+from tandem.testing.suites.webhook import WebhookConformance
+from tandem.testing.suites.work import LeaseConformance, SteerConformance, TextConformance
+from tandem.testing.suites.work_line import LineConformance, LineRaceConformance
+from tandem.testing.suites.work_parking import DeferConformance, ParkingConformance
+from tandem.testing.suites.work_state import ArtifactConformance, CheckpointConformance, LedgerConformance
+
+
+class StorageConformance(
+    CreationConformance,
+    LeaseConformance,
+    LineConformance,
+    LineRaceConformance,
+    TextConformance,
+    SteerConformance,
+    ParkingConformance,
+    DeferConformance,
+    LedgerConformance,
+    ArtifactConformance,
+    CheckpointConformance,
+    ListingConformance,
+    EndConformance,
+    PauseConformance,
+    ChangeConformance,
+    InputConformance,
+    ReadingConformance,
+    FamilyConformance,
+    RetryConformance,
+    StateConformance,
+    ReaperConformance,
+    TimeConformance,
+    ThreadConformance,
+    KeyConformance,
+    DecisionConformance,
+    OutboxConformance,
+    WebhookConformance,
+    ScheduleConformance,
+    ResponseConformance,
+    RetentionConformance,
+    SchemaConformance,
+    RaceConformance,
+):
+    """Everything a ``Storage`` promises."""
