@@ -1,12 +1,12 @@
 """Following the append-only logs: wake-ups between processes, and the tail that turns them into events."""
 
 from tandem.errors import DependencyMissing
-from tandem.events.follow import follow
+from tandem.events.feeds import Feeds
 from tandem.events.memory import MemoryNotifier
 from tandem.ports import Notifier
 from tandem.settings import Settings
 
-__all__ = ["MemoryNotifier", "follow", "open_notifier"]
+__all__ = ["Feeds", "MemoryNotifier", "open_notifier"]
 
 
 def open_notifier(settings: Settings) -> Notifier:

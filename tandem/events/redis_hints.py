@@ -124,7 +124,8 @@ class RedisNotifier:
                 _log.debug("notifier_listening", streams=len(self._watchers.keys))
                 await self._hear(connection)
             except _BROKEN as error:
-                _log.warning("notifier_disconnected", error=type(error).__name__)
+                if not failures:  # once per outage: the retries would say nothing new
+                    _log.warning("notifier_disconnected", error=type(error).__name__)
             finally:
                 self._connection = None
                 await connection.disconnect(nowait=True)
