@@ -1,8 +1,8 @@
 """``python -m gateway.dispatcher``: what must happen although nobody asks for it again.
 
-Two loops: repairs (jobs whose hint or worker is lost, turns whose gateway died) and webhook deliveries. Any number of dispatchers may run: rows are
-claimed with leases. When the database is away both loops back off and go on; on SIGTERM deliveries in flight get a few seconds, and what is cut off
-is sent again.
+Four loops: repairs (jobs whose hint or worker is lost or whose time is over, turns whose gateway died), webhook deliveries, schedules, and retention.
+Any number of dispatchers may run: rows are claimed with leases, a schedule's turn with a compare-and-set. When the database is away all loops back
+off and go on; on SIGTERM deliveries in flight get a few seconds, and what is cut off is sent again.
 """
 
 import argparse
@@ -10,32 +10,29 @@ import asyncio
 import contextlib
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from prometheus_client.exposition import write_to_textfile
 
-from gateway.delivery import Courier
+from gateway.deliveries import Deliveries
+from gateway.delivery import Courier, Keyring
 from gateway.queue import CeleryHintQueue
+from gateway.schedules import Timetable
 from tandem.egress import GuardedClient
 from tandem.errors import StorageUnavailable, TandemError
 from tandem.events import open_notifier
-from tandem.ports import Clock, Delivery, JobQueue, Notifier, Storage
-from tandem.secrets import load_webhook_secret
+from tandem.ids import IdFactory
+from tandem.ports import Clock, JobQueue, Notifier, Retention, Storage
 from tandem.settings import Settings
 from tandem.storage import open_storage
 from tandem.telemetry.clock import SystemClock
-from tandem.telemetry.context import bind
 from tandem.telemetry.logging import configure_logging, get_logger
 from tandem.telemetry.metrics import Metrics, new_metrics
-from tandem.webhooks import parse_secret
 
-MAX_CONCURRENT: Final = 32
-"""Deliveries in flight in one dispatcher."""
-LEASE_MARGIN_S: Final = 10.0
-"""A delivery's lease outlives its longest request by this much, for the record to be written."""
 GRACE_S: Final = 5.0
 """Deliveries in flight get this long when the dispatcher is asked to stop."""
 MAX_BACKOFF_S: Final = 15.0
@@ -53,6 +50,7 @@ class Ports:
     courier: Courier
     clock: Clock
     metrics: Metrics
+    ids: IdFactory
 
 
 class Repairs:
@@ -67,62 +65,40 @@ class Repairs:
         """One look at the jobs and the turns."""
         ports = self._ports
         reaped = await ports.storage.jobs.reap(rehint_after_s=self._rehint_after_s, max_attempts=self._max_attempts)
-        for job_id in reaped.to_hint:
-            await ports.queue.hint(job_id)
+        if reaped.due:
+            await ports.queue.hint(reaped.due)
         for job_id in reaped.failed:
             _log.error("job_failed_worker_lost", job_id=job_id)
         orphans = await ports.storage.threads.fail_orphans()
         appended = [*reaped.appended, *orphans]
         if appended:
             await ports.notifier.notify(appended)
-        if reaped.to_hint or orphans:
-            _log.info("repaired", hinted=len(reaped.to_hint), turns_failed=len(orphans))
-        for action, count in (("hinted", len(reaped.to_hint)), ("failed_job", len(reaped.failed)), ("failed_turn", len(orphans))):
+        if reaped.due or reaped.expired or orphans:
+            _log.info("repaired", hinted=reaped.due, expired=len(reaped.expired), turns_failed=len(orphans))
+        counts = {"hinted": reaped.due, "failed_job": len(reaped.failed), "expired_job": len(reaped.expired), "failed_turn": len(orphans)}
+        for action, count in counts.items():
             ports.metrics.reaped.labels(action).inc(count)
 
 
-class Deliveries:
-    """Webhooks in flight: a slow receiver holds one place, never the others."""
+class Forgetting:
+    """Deletes what is older than the settings keep it."""
 
-    def __init__(self, ports: Ports, settings: Settings, max_concurrent: int = MAX_CONCURRENT) -> None:
-        self._ports = ports
-        self._lease_s = settings.egress.timeout_s + LEASE_MARGIN_S
-        self._max_concurrent = max_concurrent
-        self._running: set[asyncio.Task[None]] = set()
+    def __init__(self, retention: Retention, metrics: Metrics) -> None:
+        self._retention = retention
+        self._metrics = metrics
 
-    async def sweep(self) -> None:
-        """Claim what is due, as far as places are free, and start it."""
-        free = self._max_concurrent - len(self._running)
-        if free <= 0:
-            await asyncio.wait(self._running, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-            return
-        for delivery in await self._ports.storage.outbox.claim(free, self._lease_s):
-            task = asyncio.create_task(self._deliver(delivery))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-
-    async def finish(self, grace_s: float) -> None:
-        """Wait for those in flight, then cut the rest off; their leases end and they are sent again."""
-        if self._running:
-            _, late = await asyncio.wait(self._running, timeout=grace_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-
-    async def _deliver(self, delivery: Delivery) -> None:
-        with bind(delivery_id=delivery.id, job_id=delivery.job_id):
-            try:
-                verdict = await self._ports.courier.deliver(delivery, self._ports.storage.outbox)
-            except StorageUnavailable as error:
-                _log.warning("webhook_record_failed", error=error.message)
-            except Exception:  # noqa: BLE001 - the task's boundary: told with its traceback; the others go on, and this one when its lease ends
-                _log.exception("webhook_defect")
-            else:
-                self._ports.metrics.deliveries.labels(verdict.kind).inc()
+    async def sweep(self) -> bool:
+        """One bounded sweep; true when it deleted something, so that more may be left."""
+        swept = {kind: count for kind, count in asdict(await self._retention.sweep()).items() if count}
+        for kind, count in swept.items():
+            self._metrics.swept.labels(kind).inc(count)
+        if swept:
+            _log.info("swept", **swept)
+        return bool(swept)
 
 
 class Dispatcher:
-    """Both loops and the sign of life.
+    """All loops and the sign of life.
 
     Args:
         ports: Adapters.
@@ -134,7 +110,17 @@ class Dispatcher:
         self._ports = ports
         self._poll_s = settings.dispatcher.poll_s
         self._repairs = Repairs(ports, settings)
-        self._deliveries = Deliveries(ports, settings)
+        self._deliveries = Deliveries(ports.storage.outbox, ports.courier, ports.clock, ports.metrics, settings)
+        self._timetable = Timetable(
+            ports.storage.schedules,
+            ports.queue,
+            ports.notifier,
+            ports.ids,
+            ports.metrics,
+            max_unfinished=settings.gateway.max_queued_jobs,
+        )
+        self._forgetting = Forgetting(ports.storage.retention, ports.metrics)
+        self._sweep_s = settings.retention.sweep_s
         self._run_folder = run_folder
         self._metrics_at = 0.0
 
@@ -145,6 +131,8 @@ class Dispatcher:
         async with asyncio.TaskGroup() as loops:
             loops.create_task(self._loop("repairs", self._repair, stop))
             loops.create_task(self._loop("deliveries", self._deliveries.sweep, stop))
+            loops.create_task(self._loop("schedules", self._timetable.sweep, stop))
+            loops.create_task(self._loop("retention", self._forgetting.sweep, stop, every_s=self._sweep_s))
         await self._deliveries.finish(GRACE_S)
 
     async def _repair(self) -> None:
@@ -154,22 +142,27 @@ class Dispatcher:
             self._metrics_at = self._ports.clock.monotonic() + METRICS_EVERY_S
             write_to_textfile(str(self._run_folder / "dispatcher.prom"), self._ports.metrics.registry)
 
-    async def _loop(self, name: str, sweep: Callable[[], Awaitable[None]], stop: asyncio.Event, *, is_once: bool = False) -> None:
-        """Sweep every ``poll_s`` seconds; after failures twice as late each time, up to ``MAX_BACKOFF_S``."""
-        pause_s = self._poll_s
+    async def _loop(
+        self, name: str, sweep: Callable[[], Awaitable[bool | None]], stop: asyncio.Event, *, every_s: float | None = None, is_once: bool = False
+    ) -> None:
+        """Sweep every ``every_s`` seconds; every ``poll_s`` when that is None, or while a sweep says that more is left.
+
+        After failures the pause doubles from ``poll_s`` up to ``MAX_BACKOFF_S``.
+        """
+        backoff_s = self._poll_s
         while not stop.is_set():
+            pause_s = self._poll_s
             try:
-                await sweep()
-            except StorageUnavailable as error:
-                pause_s = min(pause_s * 2, MAX_BACKOFF_S)
-                _log.warning("storage_away", loop=name, error=error.message, next_try_s=pause_s)
-            except Exception:  # noqa: BLE001 - the loop's boundary: told with its traceback and tried again, so that the other loop's work goes on
-                pause_s = min(pause_s * 2, MAX_BACKOFF_S)
-                _log.exception("sweep_failed", loop=name, next_try_s=pause_s)
+                has_more = await sweep()
+            except Exception as error:  # noqa: BLE001 - the loop's boundary: told and tried again, so that the other loops' work goes on
+                backoff_s = pause_s = min(backoff_s * 2, MAX_BACKOFF_S)
+                _tell_failure(name, error, pause_s)
             else:
                 if is_once:
                     return
-                pause_s = self._poll_s
+                backoff_s = self._poll_s
+                if every_s is not None and not has_more:
+                    pause_s = every_s
             await self._pause(pause_s, stop)
 
     async def _pause(self, seconds: float, stop: asyncio.Event) -> None:
@@ -179,6 +172,13 @@ class Dispatcher:
             task.cancel()
 
 
+def _tell_failure(loop: str, error: Exception, next_try_s: float) -> None:
+    if isinstance(error, StorageUnavailable):
+        _log.warning("storage_away", loop=loop, error=error.message, next_try_s=next_try_s)
+    else:
+        _log.error("sweep_failed", loop=loop, next_try_s=next_try_s, exc_info=error)
+
+
 def open_ports(settings: Settings) -> Ports:
     """The adapters of a dispatcher process.
 
@@ -186,8 +186,10 @@ def open_ports(settings: Settings) -> Ports:
         SettingsInvalid: The webhook secret or the allow list is malformed.
     """
     clock, metrics = SystemClock(), new_metrics()
-    courier = Courier(GuardedClient(settings.egress), [parse_secret(load_webhook_secret(settings))], clock)
-    return Ports(open_storage(settings), CeleryHintQueue(settings, metrics=metrics), open_notifier(settings), courier, clock, metrics)
+    ids = IdFactory(now_ms=lambda: time.time_ns() // 1_000_000)
+    disable_after_s = settings.webhooks.disable_after_s
+    courier = Courier(GuardedClient(settings.egress), Keyring.load(settings), clock, disable_after_s=disable_after_s)
+    return Ports(open_storage(settings), CeleryHintQueue(settings, metrics=metrics), open_notifier(settings), courier, clock, metrics, ids)
 
 
 async def run(settings: Settings) -> None:
@@ -206,9 +208,10 @@ async def run(settings: Settings) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start the process; its settings come from the environment and ``tandem.toml``."""
-    argparse.ArgumentParser(prog="python -m gateway.dispatcher", description="Delivers webhooks and repairs what crashes leave behind.").parse_args(
-        argv
-    )
+    argparse.ArgumentParser(
+        prog="python -m gateway.dispatcher",
+        description="Delivers webhooks, starts scheduled jobs, repairs what crashes leave behind and forgets what is old.",
+    ).parse_args(argv)
     try:
         settings = Settings.load()
         configure_logging(settings.log, process="dispatcher")
@@ -223,4 +226,4 @@ if __name__ == "__main__":
     sys.exit(main())
 
 
-__all__ = ["Deliveries", "Dispatcher", "Ports", "Repairs", "main", "open_ports", "run"]
+__all__ = ["Dispatcher", "Forgetting", "Ports", "Repairs", "main", "open_ports", "run"]

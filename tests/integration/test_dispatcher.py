@@ -17,7 +17,7 @@ from openai import OpenAI
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
-from gateway.delivery import Courier, Schedule
+from gateway.delivery import Courier, Keyring, Schedule
 from gateway.dispatcher import Dispatcher, Ports
 from gateway.queue import CeleryHintQueue
 from tandem.egress import GuardedClient
@@ -31,7 +31,7 @@ from tandem.storage import open_storage
 from tandem.telemetry.clock import SystemClock
 from tandem.telemetry.metrics import new_metrics
 from tandem.testing.services import throw_away_database
-from tandem.webhooks import parse_secret, retry_delay_s
+from tandem.webhooks import retry_delay_s
 
 pytestmark = pytest.mark.integration
 
@@ -103,18 +103,18 @@ async def submit(storage: Storage, webhook_url: str | None = None) -> JobId:
 
 async def finished_job(storage: Storage, webhook_url: str) -> JobId:
     job_id = await submit(storage, webhook_url)
-    claim = await storage.jobs.claim(job_id, "test", lease_s=30, max_attempts=5)
+    claim = await storage.work.claim("test", lease_s=30, max_attempts=5, job_id=job_id)
     assert claim is not None
-    await storage.jobs.finish(job_id, claim.epoch, Outcome(JobStatus.COMPLETED, JobResult(output_text="4")))
+    await storage.work.finish(job_id, claim.epoch, Outcome(JobStatus.COMPLETED, JobResult(output_text="4")))
     return job_id
 
 
 @asynccontextmanager
 async def dispatching(settings: Settings, storage: Storage, schedule: Schedule = retry_delay_s) -> AsyncGenerator[MemoryNotifier]:
     clock, notifier, queue = SystemClock(), MemoryNotifier(), CeleryHintQueue(settings)
-    courier = Courier(GuardedClient(settings.egress), [parse_secret(load_webhook_secret(settings))], clock, schedule=schedule)
+    courier = Courier(GuardedClient(settings.egress), Keyring.load(settings), clock, disable_after_s=3_600, schedule=schedule)
     stop = asyncio.Event()
-    ports = Ports(storage, queue, notifier, courier, clock, new_metrics())
+    ports = Ports(storage, queue, notifier, courier, clock, new_metrics(), IDS)
     running = asyncio.create_task(Dispatcher(ports, settings, settings.home / "run").run(stop))
     try:
         yield notifier
@@ -222,7 +222,7 @@ async def test_two_dispatchers_on_postgresql_send_each_webhook_once(postgres_sto
 async def test_a_job_that_loses_its_last_worker_fails_with_a_webhook(storage: Storage, receiver: Receiver, tmp_path: Path) -> None:
     job_id = await submit(storage, receiver.url)
     for _ in range(5):
-        assert await storage.jobs.claim(job_id, "doomed", lease_s=0.01, max_attempts=5)
+        assert await storage.work.claim("doomed", lease_s=0.01, max_attempts=5, job_id=job_id)
         await asyncio.sleep(0.05)
     async with dispatching(settings(tmp_path, "127.0.0.1"), storage):
         await until_outbox(storage, delivered=1)

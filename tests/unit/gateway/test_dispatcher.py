@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import cast
@@ -11,13 +11,16 @@ import pytest
 import structlog
 
 from gateway.delivery import Courier, Verdict
-from gateway.dispatcher import Deliveries, Dispatcher, Ports, Repairs, main
+from gateway.dispatcher import Dispatcher, Ports, Repairs, main
 from tandem.errors import StorageUnavailable
-from tandem.ids import DeliveryId, JobId, StreamId, TenantId
-from tandem.ports import Appended, Delivery, Outbox, Reaped, Storage
+from tandem.ids import DeliveryId, IdFactory, JobId, StreamId, TenantId
+from tandem.ports import Answered, Appended, Delivery, DueSchedule, Outbox, Reaped, Storage, Swept
 from tandem.settings import DispatcherSettings, EgressSettings, Settings
 from tandem.telemetry.metrics import new_metrics
 from tandem.testing.clock import FakeClock
+
+IDS = IdFactory(now_ms=lambda: 0)
+REPAIRS = ("hinted", "failed_job", "expired_job", "failed_turn")
 
 
 class ScriptedStore:
@@ -27,9 +30,9 @@ class ScriptedStore:
         self.sweeps: list[Reaped | Exception] = []
         self.orphans: Sequence[Appended] = ()
         self.due: list[Delivery] = []
-        self.claims: list[tuple[int, float]] = []
         self.when_idle: Callable[[], None] = lambda: None
         self.migrations: list[Exception] = []
+        self.forgets = ScriptedRetention()
 
     @property
     def jobs(self) -> "ScriptedStore":
@@ -43,6 +46,14 @@ class ScriptedStore:
     def outbox(self) -> "ScriptedStore":
         return self
 
+    @property
+    def schedules(self) -> "EmptyTimetable":
+        return EmptyTimetable()
+
+    @property
+    def retention(self) -> "ScriptedRetention":
+        return self.forgets
+
     async def migrate(self) -> None:
         if self.migrations:
             raise self.migrations.pop(0)
@@ -50,7 +61,7 @@ class ScriptedStore:
     async def reap(self, *, rehint_after_s: float, max_attempts: int, limit: int = 100) -> Reaped:
         if not self.sweeps:
             self.when_idle()
-            return Reaped((), ())
+            return Reaped(0, ())
         outcome = self.sweeps.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
@@ -59,18 +70,32 @@ class ScriptedStore:
     async def fail_orphans(self) -> Sequence[Appended]:
         return self.orphans
 
-    async def claim(self, limit: int, lease_s: float) -> Sequence[Delivery]:
-        self.claims.append((limit, lease_s))
+    async def claim(self, limit: int, lease_s: float, *, per_receiver: int, room: Mapping[str, int]) -> Sequence[Delivery]:
         claimed, self.due = self.due[:limit], self.due[limit:]
         return claimed
 
 
+class EmptyTimetable:
+    async def due(self, limit: int) -> Sequence[DueSchedule]:
+        return ()
+
+
+class ScriptedRetention:
+    """Finds less and less to delete."""
+
+    def __init__(self) -> None:
+        self.sweeps: list[Swept] = []
+
+    async def sweep(self, limit: int = 500) -> Swept:
+        return self.sweeps.pop(0) if self.sweeps else Swept()
+
+
 class RecordingQueue:
     def __init__(self) -> None:
-        self.hinted: list[JobId] = []
+        self.hinted: list[int] = []
 
-    async def hint(self, job_id: JobId) -> bool:
-        self.hinted.append(job_id)
+    async def hint(self, count: int = 1) -> bool:
+        self.hinted.append(count)
         return True
 
     async def close(self) -> None:
@@ -95,27 +120,14 @@ class RecordingNotifier:
 
 
 class ScriptedCourier(Courier):
-    """Delivers when the gate is open."""
+    """Delivers at once."""
 
     def __init__(self) -> None:
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.fault: Exception | None = None
-        self.running = 0
-        self.most = 0
         self.done: list[str] = []
 
     async def deliver(self, delivery: Delivery, outbox: Outbox) -> Verdict:
-        self.running += 1
-        self.most = max(self.most, self.running)
-        try:
-            await self.gate.wait()
-            if self.fault:
-                raise self.fault
-            self.done.append(delivery.id)
-            return Verdict("delivered", "http_200", 200)
-        finally:
-            self.running -= 1
+        self.done.append(delivery.id)
+        return Verdict("delivered", Answered("http_200", 200))
 
 
 class Room:
@@ -132,7 +144,7 @@ class Room:
 
     @property
     def ports(self) -> Ports:
-        return Ports(cast("Storage", self.store), self.queue, self.notifier, self.courier, self.clock, self.metrics)
+        return Ports(cast("Storage", self.store), self.queue, self.notifier, self.courier, self.clock, self.metrics, IDS)
 
     async def run(self) -> None:
         """Run a dispatcher until its scripts are used up."""
@@ -155,12 +167,12 @@ def delivery(number: int) -> Delivery:
 
 async def test_a_sweep_hints_lost_jobs_and_tells_readers(room: Room) -> None:
     job, thread = Appended(StreamId("job_1"), 4), Appended(StreamId("thr_1"), 9)
-    room.store.sweeps = [Reaped([JobId("job_2"), JobId("job_3")], [JobId("job_1")], [job])]
+    room.store.sweeps = [Reaped(2, [JobId("job_1")], [job], expired=[JobId("job_4")])]
     room.store.orphans = [thread]
     await Repairs(room.ports, room.settings).sweep()
-    assert room.queue.hinted == ["job_2", "job_3"]
+    assert room.queue.hinted == [2]
     assert room.notifier.told == [job, thread]
-    assert [room.value("tandem_reaped_total", action=action) for action in ("hinted", "failed_job", "failed_turn")] == [2, 1, 1]
+    assert [room.value("tandem_reaped_total", action=action) for action in REPAIRS] == [2, 1, 1, 1]
 
 
 async def test_an_idle_sweep_tells_nobody(room: Room) -> None:
@@ -168,57 +180,18 @@ async def test_an_idle_sweep_tells_nobody(room: Room) -> None:
     assert (room.queue.hinted, room.notifier.told) == ([], [])
 
 
-async def test_no_more_deliveries_run_at_once_than_there_are_places(room: Room) -> None:
-    room.store.due = [delivery(number) for number in range(5)]
-    room.courier.gate.clear()
-    deliveries = Deliveries(room.ports, room.settings, max_concurrent=2)
-    await deliveries.sweep()
-    await asyncio.sleep(0)
-    assert (room.courier.running, room.store.claims) == (2, [(2, 30.0)])
-    room.courier.gate.set()
-    for _ in range(6):
-        await deliveries.sweep()
-    await deliveries.finish(5)
-    assert (len(room.courier.done), room.courier.most) == (5, 2)
-    assert room.value("tandem_webhook_attempts_total", outcome="delivered") == 5
-
-
-@pytest.mark.parametrize("fault", [ValueError("defect"), StorageUnavailable("away")])
-async def test_a_delivery_that_breaks_does_not_stop_the_others(fault: Exception, room: Room) -> None:
-    room.store.due = [delivery(1)]
-    room.courier.fault = fault
-    deliveries = Deliveries(room.ports, room.settings)
-    await deliveries.sweep()
-    await deliveries.finish(5)
-    room.courier.fault, room.store.due = None, [delivery(2)]
-    await deliveries.sweep()
-    await deliveries.finish(5)
-    assert room.courier.done == ["dlv_2"]
-
-
-async def test_stopping_waits_for_deliveries_in_flight(room: Room) -> None:
-    room.store.due = [delivery(1)]
-    room.courier.gate.clear()
-    deliveries = Deliveries(room.ports, room.settings)
-    await deliveries.sweep()
-    asyncio.get_running_loop().call_later(0.01, room.courier.gate.set)
-    await deliveries.finish(5)
-    assert room.courier.done == ["dlv_1"]
-
-
-async def test_stopping_cuts_off_what_takes_too_long(room: Room) -> None:
-    room.store.due = [delivery(1)]
-    room.courier.gate.clear()
-    deliveries = Deliveries(room.ports, room.settings)
-    await deliveries.sweep()
-    await deliveries.finish(0.01)
-    assert (room.courier.running, room.courier.done) == (0, [])
+async def test_a_sweep_that_deleted_something_is_soon_followed_by_another(room: Room) -> None:
+    room.store.forgets.sweeps = [Swept(jobs=2, events=500), Swept(events=7)]
+    room.store.sweeps = [Reaped(0, ())] * 8
+    await room.run()
+    assert [room.value("tandem_swept_total", kind=kind) for kind in ("jobs", "events", "keys")] == [2, 507, 0]
+    assert 60.0 in room.clock.sleeps
 
 
 async def test_an_absent_database_is_waited_for_ever_longer(room: Room) -> None:
     room.store.sweeps = [StorageUnavailable("away")] * 8
     await room.run()
-    repairs = [seconds for seconds in room.clock.sleeps if seconds != 0.5]
+    repairs = [seconds for seconds in room.clock.sleeps if seconds not in (0.5, 60.0)]
     assert repairs == [1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0, 15.0]
 
 
@@ -231,7 +204,7 @@ async def test_a_defect_in_one_loop_leaves_the_other_running(room: Room) -> None
 
 async def test_the_start_waits_for_a_database_that_comes_late(room: Room) -> None:
     room.store.migrations = [StorageUnavailable("away"), StorageUnavailable("away")]
-    room.store.sweeps = [Reaped((), ())]
+    room.store.sweeps = [Reaped(0, ())]
     room.store.due = [delivery(1)]
     await room.run()
     assert room.clock.sleeps[:2] == [1.0, 2.0]
@@ -239,7 +212,7 @@ async def test_the_start_waits_for_a_database_that_comes_late(room: Room) -> Non
 
 
 async def test_a_running_dispatcher_shows_life_and_metrics(room: Room) -> None:
-    room.store.sweeps = [Reaped([JobId("job_1")], ())]
+    room.store.sweeps = [Reaped(1, ())]
     await room.run()
     run = room.settings.home / "run"
     assert (run / "dispatcher.alive").exists()

@@ -6,14 +6,27 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 from openai import OpenAI
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tandem.errors import AuthenticationFailed, SettingsInvalid
-from tandem.schemas.webhooks import WebhookData, WebhookEvent
-from tandem.webhooks import RETRY_DELAYS_S, parse_secret, retry_delay_s, sign, signed_headers, verify
+from tandem.schemas.webhooks import Signing, WebhookData, WebhookEvent
+from tandem.webhooks import (
+    RETRY_DELAYS_S,
+    new_secret,
+    parse_secret,
+    parse_signing_key,
+    parse_verifying_key,
+    public_key,
+    retry_delay_s,
+    sign,
+    signed_headers,
+    verify,
+)
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OTHER = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()
@@ -125,6 +138,65 @@ def test_signing_without_a_key_or_with_a_dotted_id_is_a_defect() -> None:
         sign([], "dlv_1", NOW, b"")
     with pytest.raises(ValueError, match="holds a dot"):
         sign(KEYS, "dlv.1", NOW, b"")
+
+
+PRIVATE = "whsk_" + base64.b64encode(bytes(range(32))).decode()
+
+
+def test_an_ed25519_signature_verifies_with_the_bare_public_key() -> None:
+    public = public_key(PRIVATE)
+    assert public is not None
+    headers = signed_headers([parse_signing_key(PRIVATE)], "dlv_1", NOW, b"{}")
+    version, _, encoded = headers["webhook-signature"].partition(",")
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public.removeprefix("whpk_")))
+    key.verify(base64.b64decode(encoded), f"dlv_1.{NOW}.{{}}".encode())
+    with pytest.raises(InvalidSignature):
+        key.verify(base64.b64decode(encoded), f"dlv_1.{NOW}.[]".encode())
+    assert version == "v1a"
+
+
+def test_we_verify_ed25519_and_refuse_a_changed_body() -> None:
+    keys = [parse_verifying_key(public_key(PRIVATE) or "")]
+    headers = signed_headers([parse_signing_key(PRIVATE)], "dlv_1", NOW, b"{}")
+    assert verify(keys, headers, b"{}", NOW) == "dlv_1"
+    with pytest.raises(AuthenticationFailed):
+        verify(keys, headers, b"[]", NOW)
+
+
+def test_each_receiver_finds_its_own_among_signatures_of_both_kinds() -> None:
+    headers = signed_headers([parse_signing_key(PRIVATE), *KEYS], "dlv_1", NOW, b"{}")
+    for key in (public_key(PRIVATE) or "", SECRET):
+        assert verify([parse_verifying_key(key)], headers, b"{}", NOW) == "dlv_1"
+
+
+def test_a_signature_counts_only_under_its_own_version() -> None:
+    headers = signed_headers(KEYS, "dlv_1", NOW, b"{}")
+    headers["webhook-signature"] = headers["webhook-signature"].replace("v1,", "v1a,")
+    for key in (SECRET, public_key(PRIVATE) or ""):
+        with pytest.raises(AuthenticationFailed):
+            verify([parse_verifying_key(key)], headers, b"{}", NOW)
+
+
+def test_a_shared_secret_has_no_public_half() -> None:
+    assert public_key(SECRET) is None
+
+
+@pytest.mark.parametrize(("signing", "prefix"), [("hmac", "whsec_"), ("ed25519", "whsk_")])
+def test_a_new_secret_is_fresh_and_signs(signing: Signing, prefix: str) -> None:
+    one, two = new_secret(signing), new_secret(signing)
+    assert one != two
+    assert one.startswith(prefix)
+    assert sign([parse_signing_key(one)], "dlv_1", NOW, b"")
+
+
+@pytest.mark.parametrize(("text", "message"), [("whsk_AAAA", "holds 3 bytes"), ("whsk_%", "is not base64 after 'whsk_'"), ("whpk_", "start with")])
+def test_a_bad_signing_key_is_explained(text: str, message: str) -> None:
+    with pytest.raises(SettingsInvalid, match=message):
+        parse_signing_key(text)
+
+
+def test_a_private_key_never_shows_in_repr() -> None:
+    assert "seed" not in repr(parse_signing_key(PRIVATE))
 
 
 def test_ten_attempts_take_three_days() -> None:
