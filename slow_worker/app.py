@@ -11,28 +11,28 @@ from celery.exceptions import OperationalError
 
 from slow_worker.alive import alive_path, alive_step
 from slow_worker.drain import Drain
+from slow_worker.graph import GraphBuilder, build_graph
 from slow_worker.process import WorkerProcess
 from slow_worker.tasks import handle_hint
-from tandem.ids import JobId
 from tandem.schemas.jobs import AUTOPILOT_QUEUE, RUN_JOB_TASK
 from tandem.settings import Settings
 from tandem.telemetry import get_logger
 
 
-def create_celery(settings: Settings) -> Celery:
-    """The Celery application for these settings. Connects to nothing until a worker starts."""
+def create_celery(settings: Settings, build: GraphBuilder = build_graph) -> Celery:
+    """The Celery application for these settings; its pool processes run the graph that ``build`` makes. Connects to nothing until a worker starts."""
     app = Celery("slow_worker", set_as_current=False)
     app.conf.update(celery_settings(settings))
     drain = Drain()
     processes: list[WorkerProcess] = []
 
-    def run_job(job_id: str) -> None:
-        handle_hint(job_id, processes[0], lambda job: _hint(app, job))
+    def run_job() -> None:
+        handle_hint(processes[0], lambda: _hint(app))
 
     app.task(name=RUN_JOB_TASK, ignore_result=True)(run_job)
 
     def on_child_start(**_: Any) -> None:
-        process = WorkerProcess(settings, drain)
+        process = WorkerProcess(settings, drain, build)
         process.start()
         processes.append(process)
 
@@ -87,9 +87,9 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _hint(app: Celery, job_id: JobId) -> None:
+def _hint(app: Celery) -> None:
     """Tell another worker at once; best effort, for the reaper tells them again."""
     try:
-        app.send_task(RUN_JOB_TASK, args=[job_id], queue=AUTOPILOT_QUEUE, priority=0, retry=False, ignore_result=True)
+        app.send_task(RUN_JOB_TASK, queue=AUTOPILOT_QUEUE, priority=0, retry=False, ignore_result=True)
     except (OperationalError, OSError) as error:
-        get_logger(__name__).warning("hint_not_sent", job_id=job_id, reason=type(error).__name__)
+        get_logger(__name__).warning("hint_not_sent", reason=type(error).__name__)

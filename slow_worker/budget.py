@@ -17,6 +17,8 @@ from tandem.schemas.jobs import Usage
 
 SMALLEST_REPLY: Final = 24
 """A reply of fewer tokens is of no use: rather stop."""
+WARNING_SHARE: Final = 0.8
+"""Used-up share of a meter that is worth a warning."""
 _MESSAGE_TOKENS: Final = 16
 """Template tokens around one message, and its share of a default system prompt, at most."""
 _PIECE: Final = re.compile(r"[A-Za-z]+|\d|\s+|[^\sA-Za-z\d]")
@@ -51,6 +53,21 @@ class Reserve:
     calls: int = 0
     tokens: int = 0
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """One of the limits, and how far it is used up."""
+
+    name: str
+    """Field of the budget: ``max_calls``, ..."""
+    spent: float
+    limit: float
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it has passed the share at which the caller is warned."""
+        return self.spent >= WARNING_SHARE * self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +114,21 @@ class BudgetLedger:
         self._monotonic = monotonic
         self._started = monotonic()
         self._open: list[Grant] = []
+        self._warned = {meter.name for meter in self._meters() if meter.is_near}
+        self.reached: BudgetReached | None = None
+        """The newest refusal of this run."""
         self.reserve = reserve or Reserve()
 
     @property
     def spent(self) -> Usage:
         """What has been spent, this run's seconds included."""
         return self._spent.model_copy(update={"seconds": round(self._seconds(), 3)})
+
+    def new_warnings(self) -> list[Meter]:
+        """Meters that have passed four fifths since the last look; each is told once per run, and not again by a run that starts beyond it."""
+        news = [meter for meter in self._meters() if meter.is_near and meter.name not in self._warned]
+        self._warned |= {meter.name for meter in news}
+        return news
 
     def calls_left(self) -> int:
         """Calls that may still be made before the last one."""
@@ -116,13 +142,13 @@ class BudgetLedger:
         """
         reserve = Reserve() if is_last else self.reserve
         if self._spent.calls + len(self._open) + 1 > self._limits.calls - reserve.calls:
-            raise BudgetReached(f"the budget of {self._limits.calls} model calls is reached", param="budget.max_calls")
+            raise self.refusal(f"the budget of {self._limits.calls} model calls is reached", "max_calls")
         seconds = self._limits.seconds - reserve.seconds - self._seconds()
         if seconds <= 0:
-            raise BudgetReached(f"the budget of {self._limits.seconds:g} seconds is reached", param="budget.max_seconds")
+            raise self.refusal(f"the budget of {self._limits.seconds:g} seconds is reached", "max_seconds")
         reply = min(wanted, self._tokens_left(reserve) - prompt)
         if reply < min(SMALLEST_REPLY, wanted):
-            raise BudgetReached(f"the budget of {self._limits.tokens} tokens does not allow another call", param="budget.max_tokens")
+            raise self.refusal(f"the budget of {self._limits.tokens} tokens does not allow another call", "max_tokens")
         self._check_cost(prompt, reply)
         grant = Grant(prompt_tokens=prompt, max_tokens=reply, seconds=seconds)
         self._open.append(grant)
@@ -147,7 +173,7 @@ class BudgetLedger:
     def take_tool_call(self) -> None:
         """Count one tool call. Raises ``BudgetReached``."""
         if self._spent.tool_calls + 1 > self._limits.tool_calls:
-            raise BudgetReached(f"the budget of {self._limits.tool_calls} tool calls is reached", param="budget.max_tool_calls")
+            raise self.refusal(f"the budget of {self._limits.tool_calls} tool calls is reached", "max_tool_calls")
         self._spent = self._spent.model_copy(update={"tool_calls": self._spent.tool_calls + 1})
 
     def charge(self, usage: Usage) -> None:
@@ -162,6 +188,24 @@ class BudgetLedger:
             cost_usd=spent.cost_usd + usage.cost_usd,
         )
 
+    def refusal(self, message: str, meter: str) -> BudgetReached:
+        """What to raise when a meter does not allow a call, or ran out during one; kept as ``reached``."""
+        self.reached = BudgetReached(message, param=f"budget.{meter}")
+        return self.reached
+
+    def _meters(self) -> list[Meter]:
+        spent, limits = self._spent, self._limits
+        meters = [
+            Meter("max_calls", spent.calls, limits.calls),
+            Meter("max_tokens", spent.input_tokens + spent.output_tokens, limits.tokens),
+            Meter("max_seconds", round(self._seconds(), 3), limits.seconds),
+        ]
+        if limits.tool_calls:
+            meters.append(Meter("max_tool_calls", spent.tool_calls, limits.tool_calls))
+        if limits.cost_usd:
+            meters.append(Meter("max_cost_usd", spent.cost_usd, limits.cost_usd))
+        return meters
+
     def _seconds(self) -> float:
         return self._spent.seconds + self._monotonic() - self._started
 
@@ -174,4 +218,4 @@ class BudgetLedger:
             return
         pending = sum(self._price.of(grant.prompt_tokens, grant.max_tokens) for grant in self._open)
         if self._spent.cost_usd + pending + self._price.of(prompt, reply) > self._limits.cost_usd:
-            raise BudgetReached(f"the budget of {self._limits.cost_usd:g} US dollars does not allow another call", param="budget.max_cost_usd")
+            raise self.refusal(f"the budget of {self._limits.cost_usd:g} US dollars does not allow another call", "max_cost_usd")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from slow_worker.artifacts import Artifacts
 from slow_worker.budget import BudgetLedger
 from slow_worker.caller import ModelCaller
 from slow_worker.effects import Effects
@@ -24,8 +25,13 @@ class JobContext:
     ledger: BudgetLedger
     effects: Effects
     progress: Progress
+    artifacts: Artifacts
     tools: Mapping[str, Tool]
     """What this job may use: offered here and allowed by the request."""
     tool_context: ToolContext
     slots: int
     """Requests the model server works on at once: the size of a wave."""
+
+    @property
+    def waits_for_budget(self) -> bool:
+        return self.request.on_budget == "wait"

@@ -4,6 +4,7 @@ A small model's plan is taken for what it is: lines, numbered or not. What canno
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from slow_worker.workspace import Language, TaskKind
@@ -64,6 +65,14 @@ def read_plan(text: str, language: Language, most: int) -> list[PlanStep]:
     if len(titles) < 2:
         titles = list(_FALLBACK[language])
     steps = [PlanStep(id=f"s{number}", title=title) for number, title in enumerate(titles[:most], start=1)]
+    return [*steps, PlanStep(id=WRITE, title=_TITLES[language][WRITE])]
+
+
+def edited_plan(titles: Sequence[str], plan: Sequence[PlanStep], kind: TaskKind, language: Language) -> list[PlanStep]:
+    """A plan with these steps: known ones stay what they are, those of an open task are worked out, and the answer is always written last."""
+    known = {} if kind == "open" else {step.title: step for step in plan}
+    own = list(dict.fromkeys(bare for title in titles if (bare := title.strip()) and bare != _TITLES[language][WRITE]))
+    steps = [known.get(title) or PlanStep(id=f"s{number}", title=title) for number, title in enumerate(own, start=1)]
     return [*steps, PlanStep(id=WRITE, title=_TITLES[language][WRITE])]
 
 

@@ -4,93 +4,36 @@ import asyncio
 import os
 import signal
 import socket
+import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from types import FrameType
 
-from slow_worker.budget import BudgetLedger, Price, Reserve
-from slow_worker.caller import ModelCaller
-from slow_worker.checkpoints import checkpoint_errors, open_checkpoints
-from slow_worker.context import JobContext
+from slow_worker.checkpoints import FencedSaver
+from slow_worker.coalescing import CoalescingCheckpoints
 from slow_worker.drain import Drain
-from slow_worker.effects import Effects
-from slow_worker.effort import POLICIES, EffortPolicy, limits_of
-from slow_worker.graph import build_graph
-from slow_worker.nodes.intake import understand
-from slow_worker.progress import Progress, newest_seq
+from slow_worker.graph import GraphBuilder
 from slow_worker.runner import JobRunner, RunEnd
-from slow_worker.workspace import Task
+from slow_worker.services import Services
+from slow_worker.watchdog import ProcessWatchdog
 from tandem.errors import TandemError
 from tandem.events import open_notifier
-from tandem.ids import JobId, StreamId
+from tandem.ids import IdFactory
 from tandem.models import open_chat_model
-from tandem.ports import ChatModel, Claim, Clock, Notifier, Storage, ToolContext
-from tandem.schemas.events import JobEvent
-from tandem.settings import ModelSettings, Settings
+from tandem.settings import Settings
 from tandem.storage import open_storage
 from tandem.telemetry import SystemClock, get_logger
-from tools.registry import Toolbox, offered_tools
-
-_WRITING_SHARE = 0.15
-"""Share of the seconds kept back for writing the answer of an open task."""
-_PAGE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What the jobs of one process share."""
-
-    storage: Storage
-    notifier: Notifier
-    model: ChatModel
-    toolbox: Toolbox
-    clock: Clock
-    settings: Settings
-
-    async def open_context(self, claim: Claim) -> JobContext:
-        """The context of one run of one job. Raises ``UnknownTool`` and ``InvalidRequest`` for what the request asks in vain."""
-        task, policy = understand(claim.request), POLICIES[claim.effort]
-        limits = limits_of(policy, claim.request.budget)
-        ledger = BudgetLedger(limits, _price(self.settings.slow), claim.view.usage, self.clock.monotonic, _reserve(task, policy, limits.seconds))
-        progress = Progress(
-            claim,
-            self.storage.jobs,
-            self.notifier,
-            self.clock,
-            lambda: ledger.spent,
-            last_seq=newest_seq(claim.appended, claim.job_id, -1),
-            has_streamed=claim.attempt > 1 and await self._has_streamed(claim.job_id),
-        )
-        return JobContext(
-            request=claim.request,
-            effort=claim.effort,
-            policy=policy,
-            caller=ModelCaller(self.model, ledger, self.clock.sleep, self.settings.worker.step_timeout_s),
-            ledger=ledger,
-            effects=Effects(self.storage.jobs, claim.job_id, claim.epoch),
-            progress=progress,
-            tools=self.toolbox.select(claim.request.tools),
-            tool_context=ToolContext(tenant=claim.tenant, job_id=claim.job_id, call_id=""),
-            slots=self.settings.slow.slots,
-        )
-
-    async def _has_streamed(self, job_id: JobId) -> bool:
-        """Whether a run that died had already sent pieces of the final text."""
-        after = -1
-        while page := await self.storage.events.read(StreamId(job_id), after, _PAGE):
-            if any(event.type == JobEvent.TEXT_DELTA for event in page):
-                return True
-            after = page[-1].sequence_number
-        return False
+from tools.registry import offered_tools
 
 
 class WorkerProcess:
     """Opened in the child by ``start``; ``run`` is called from Celery's thread of execution, one job at a time."""
 
-    def __init__(self, settings: Settings, drain: Drain) -> None:
+    def __init__(self, settings: Settings, drain: Drain, build: GraphBuilder) -> None:
         self._settings = settings
+        self._build = build
         self._drain = drain
-        self._loop = asyncio.Runner()
+        self._loop = asyncio.Runner(loop_factory=_loop_factory())
         self._stack = AsyncExitStack()
         self._draining = asyncio.Event()
         self._runner: JobRunner | None = None
@@ -104,15 +47,15 @@ class WorkerProcess:
         except TandemError as error:
             get_logger(__name__).warning("worker_not_ready", code=error.code, reason=error.message)
 
-    def run(self, job_id: JobId) -> RunEnd:
-        """Run one hinted job; while draining, the job is left to another worker. Raises ``OperatorError`` when the database is away."""
+    def run(self) -> RunEnd:
+        """Run the next job; while draining, it is left to another worker. Raises ``OperatorError`` when the database is away."""
         if self._drain.has_begun():
-            return RunEnd.NOT_OURS
+            return RunEnd.RELEASED
         self._draining.clear()
         # A SIGTERM meant for the whole process group reaches this child too; the pool's own handler would end it before the job is given back.
         pools_own = signal.signal(signal.SIGTERM, self._on_terminate)
         try:
-            return self._loop.run(self._ready().run(job_id, self._draining))
+            return self._loop.run(self._ready().run(self._draining))
         finally:
             signal.signal(signal.SIGTERM, pools_own)
 
@@ -141,29 +84,27 @@ class WorkerProcess:
             stack.push_async_callback(model.close)
             toolbox = offered_tools()
             stack.push_async_callback(toolbox.close)
-            checkpoints = await stack.enter_async_context(open_checkpoints(settings))
             self._stack = stack.pop_all()
-        services = Services(storage, notifier, model, toolbox, SystemClock(), settings)
+        ids = IdFactory(now_ms=lambda: time.time_ns() // 1_000_000)
+        checkpoints = CoalescingCheckpoints(storage.work.checkpoints)
+        services = Services(storage.work, notifier, model, toolbox, SystemClock(), ids, settings)
         return JobRunner(
-            jobs=storage.jobs,
+            work=storage.work,
             notifier=notifier,
-            graph=build_graph(checkpoints),
+            graph=self._build(FencedSaver(checkpoints)),
+            checkpoints=checkpoints,
             open_context=services.open_context,
-            forget=checkpoints.adelete_thread,
             clock=services.clock,
             settings=settings.worker,
-            storage_errors=checkpoint_errors(),
+            watchdog=ProcessWatchdog(settings.worker.lease_s),
             worker=f"{socket.gethostname()}:{os.getpid()}",
         )
 
 
-def _price(model: ModelSettings) -> Price:
-    return Price(input_usd=model.input_usd_per_million, output_usd=model.output_usd_per_million)
-
-
-def _reserve(task: Task, policy: EffortPolicy, seconds: float) -> Reserve:
-    """An open task ends with a call that writes the answer; its notes go in again as its prompt."""
-    if task.kind != "open":
-        return Reserve()
-    notes = policy.plan_steps * policy.step_tokens
-    return Reserve(calls=1, tokens=policy.answer_tokens + 2 * notes, seconds=seconds * _WRITING_SHARE)
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop, which halves what an empty job costs the loop; Python's own loop where there is none (Windows)."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return None
+    return uvloop.new_event_loop

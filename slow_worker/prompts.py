@@ -86,6 +86,25 @@ _JSON: Final[dict[Language, str]] = {
     "zh": "{task}\n\n只回复一个 JSON 值，不要有其他内容。{schema}",
 }
 _SCHEMA: Final[dict[Language, str]] = {"en": " It must satisfy this JSON Schema:\n{schema}", "zh": "必须符合以下 JSON Schema：\n{schema}"}
+_DOCUMENT: Final[dict[Language, str]] = {"en": "Document '{name}':\n{text}", "zh": "文档“{name}”：\n{text}"}
+_STEER: Final[dict[Language, str]] = {
+    "en": "Added to the task while you work on it: {message}\nFollow this where it changes the task; keep the form of the reply asked for above.",
+    "zh": "任务进行中补充的要求：{message}\n如与任务不同，以此为准；回复的格式仍按上面的要求。",
+}
+_REVIEW: Final[dict[Language, str]] = {
+    "en": "This is the plan for the task. Approve it, change its steps, or reject it.",
+    "zh": "这是任务的计划。请批准、修改步骤，或拒绝。",
+}
+
+
+def document_form(language: Language) -> str:
+    """How a document is presented; ``{name}`` and ``{text}`` are its own."""
+    return _DOCUMENT[language]
+
+
+def review_prompt(language: Language) -> str:
+    """What is asked of whoever reviews the plan."""
+    return _REVIEW[language]
 
 
 def cot_messages(task: Task) -> list[ChatMessage]:
@@ -137,7 +156,8 @@ def _wants_number(task: Task) -> bool:
 
 def _conversation(task: Task, request: str) -> list[ChatMessage]:
     earlier = [message for message in task.context if message.role != "system"][-_CONTEXT_MESSAGES:]
-    return [ChatMessage(role="system", content=_SYSTEM[task.language]), *earlier, ChatMessage(role="user", content=request)]
+    steers = [ChatMessage(role="user", content=_STEER[task.language].format(message=message)) for message in task.steers]
+    return [ChatMessage(role="system", content=_SYSTEM[task.language]), *earlier, ChatMessage(role="user", content=request), *steers]
 
 
 def _failed(language: Language, failure: str | None) -> str:

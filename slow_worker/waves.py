@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from slow_worker.effort import EffortPolicy
-from slow_worker.plans import is_worked_out
+from slow_worker.plans import PROGRAM, is_worked_out
 from slow_worker.verifiers.agreement import poll
 from slow_worker.workspace import Order, Strategy, Task, Try
 from tandem.schemas.jobs import PlanStep
@@ -44,7 +44,7 @@ def next_wave(task: Task, plan: Sequence[PlanStep], tries: Sequence[Try], policy
         case "json" | "code":
             return _form(tries, policy, room, wave)
         case "math" | "choice":
-            return _votes(task, tries, policy, room, wave)
+            return _votes(task, plan, tries, policy, room, wave)
 
 
 def _steps(plan: Sequence[PlanStep], tries: Sequence[Try], room: Room, wave: int) -> list[Order]:
@@ -70,14 +70,15 @@ def _form(tries: Sequence[Try], policy: EffortPolicy, room: Room, wave: int) -> 
     return [Order(wave=wave, index=index, strategy="direct", seed=room.seed(wave, index), temperature=temperature, failure=failure)]
 
 
-def _votes(task: Task, tries: Sequence[Try], policy: EffortPolicy, room: Room, wave: int) -> list[Order]:
+def _votes(task: Task, plan: Sequence[PlanStep], tries: Sequence[Try], policy: EffortPolicy, room: Room, wave: int) -> list[Order]:
     votes = poll(tries)
     if votes.groups and room.seconds >= policy.patience_s:
         return []
     is_contested = len(votes.groups) > 1
     missing = room.slots if is_contested or not tries else max(1, policy.min_votes - votes.votes)
     size = max(0, min(room.slots, room.calls_left, missing))
-    uses_programs = room.has_python and task.kind == "math"
+    is_planned = not plan or any(step.id == PROGRAM for step in plan)
+    uses_programs = room.has_python and task.kind == "math" and is_planned
     return [_vote(tries, room, wave, index, uses_programs=uses_programs) for index in range(len(tries), len(tries) + size)]
 
 

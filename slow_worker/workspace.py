@@ -3,12 +3,15 @@
 Everything here is plain data that survives a checkpoint. The workspace knows no model, no tool and no store.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypedDict
 
 from pydantic import Field
 
+from tandem.errors import BudgetReached
 from tandem.schemas.base import Wire
 from tandem.schemas.chat import ChatMessage
+from tandem.schemas.inputs import InputAsk
 from tandem.schemas.jobs import AnswerContract, Attempt, Check, JobFailure, JobResult, PlanStep, Usage, VerificationLevel
 
 TaskKind = Literal["math", "choice", "code", "json", "open"]
@@ -27,6 +30,8 @@ class Task(Wire):
     kind: TaskKind
     language: Language
     contract: AnswerContract = AnswerContract()
+    steers: list[str] = Field(default_factory=list[str])
+    """What people added while the job ran, oldest first."""
 
 
 class Order(Wire):
@@ -88,9 +93,17 @@ class Verdict(Wire):
 
 
 def merge_tries(old: list[Try], new: list[Try]) -> list[Try]:
-    """Reducer: attempts by id, first come stays, so that a re-run node adds nothing."""
-    known = {attempt.id for attempt in old}
-    return [*old, *(attempt for attempt in new if attempt.id not in known)]
+    """Reducer: attempts by id, first come stays, so that a re-run node adds nothing; one that could not be made gives way to one that could."""
+    merged = {attempt.id: attempt for attempt in old}
+    for attempt in new:
+        if (known := merged.get(attempt.id)) is None or known.error_code is not None:
+            merged[attempt.id] = attempt
+    return list(merged.values())
+
+
+def without_refused(tries: Sequence[Try]) -> list[Try]:
+    """The attempts that were made, without those that the budget refused."""
+    return [attempt for attempt in tries if attempt.error_code != BudgetReached.code]
 
 
 class Workspace(TypedDict):
@@ -129,6 +142,6 @@ class Sent(TypedDict):
 
 CHECKPOINTED = (
     *(Task, Order, Try, Verdict),
-    *(AnswerContract, Attempt, ChatMessage, Check, JobFailure, JobResult, PlanStep, Usage),
+    *(AnswerContract, Attempt, ChatMessage, Check, InputAsk, JobFailure, JobResult, PlanStep, Usage),
 )
 """Classes a checkpoint may hold; the serializer refuses every other."""

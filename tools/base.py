@@ -12,6 +12,8 @@ from typing import Final, Protocol, cast
 
 from jsonschema import Draft202012Validator
 from pydantic import JsonValue
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from tandem.ports import Tool
 from tandem.schemas.tools import ToolResult, ToolSpec
@@ -30,7 +32,12 @@ class ClosableTool(Tool, Protocol):
 
 def argument_fault(spec: ToolSpec, arguments: Mapping[str, JsonValue]) -> str | None:
     """Why ``arguments`` do not fit the tool, worded for the model that wrote them; None when they fit."""
-    faults = sorted(Draft202012Validator(spec.parameters).iter_errors(dict(arguments)), key=lambda fault: [str(part) for part in fault.absolute_path])
+    # Without a registry of its own jsonschema would fetch a reference to another schema over the network.
+    validator = Draft202012Validator(spec.parameters, registry=Registry())
+    try:
+        faults = sorted(validator.iter_errors(dict(arguments)), key=lambda fault: [str(part) for part in fault.absolute_path])
+    except Unresolvable as error:
+        return f"{spec.name}: its parameters refer to {error.ref!r}, which is not part of them, so that no call can be checked; do without this tool"
     if not faults:
         return None
     first = faults[0]

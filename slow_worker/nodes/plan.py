@@ -8,20 +8,22 @@ from slow_worker.context import JobContext
 from slow_worker.nodes.room import room_of
 from slow_worker.plans import fixed_plan, read_plan
 from slow_worker.prompts import plan_messages
+from slow_worker.stops import BudgetStop
 from slow_worker.waves import next_wave
 from slow_worker.workspace import Task, Update, Workspace
 from tandem.errors import BudgetReached
-from tandem.schemas.jobs import PlanStep, Usage
+from tandem.schemas.jobs import JobFailure, JobResult, PlanStep, Usage
 
 _PLAN_TOKENS = 160
 
 
 async def plan(state: Workspace, runtime: Runtime[JobContext]) -> Update:
-    """Make the plan and order the first wave."""
-    context, task = runtime.context, state["task"]
+    """Make the plan and order the first wave. Raises ``BudgetStop``."""
+    context = runtime.context
+    task = state["task"].model_copy(update={"steers": await context.progress.take_steers("plan")})
     steps = await _steps(task, context)
     await context.progress.plan_created(steps)
-    return {"plan": steps, "orders": next_wave(task, steps, [], context.policy, room_of(context))}
+    return {"task": task, "plan": steps, "orders": next_wave(task, steps, [], context.policy, room_of(context))}
 
 
 async def _steps(task: Task, context: JobContext) -> list[PlanStep]:
@@ -29,13 +31,15 @@ async def _steps(task: Task, context: JobContext) -> list[PlanStep]:
     if task.kind != "open" or count < 2:
         return fixed_plan(task.kind, task.language, has_python="python" in context.tools)
     try:
-        recorded, was_recalled = await context.effects.once("plan", lambda: _ask(task, context, count))
-    except BudgetReached:
+        recorded = await context.effects.once("plan", lambda: _ask(task, context, count))
+    except BudgetReached as error:
+        if context.waits_for_budget:
+            raise BudgetStop(JobFailure(code=error.code, message=error.message), JobResult()) from None
         return fixed_plan(task.kind, task.language, has_python=False)
-    assert isinstance(recorded, dict)  # noqa: S101 - the shape `_ask` records
-    if was_recalled:
-        context.ledger.charge(Usage.model_validate(recorded["usage"]))
-    return read_plan(str(recorded["text"]), task.language, count)
+    assert isinstance(recorded.result, dict)  # noqa: S101 - the shape `_ask` records
+    if recorded.is_recalled and not context.progress.view.plan:
+        context.ledger.charge(Usage.model_validate(recorded.result["usage"]))
+    return read_plan(str(recorded.result["text"]), task.language, count)
 
 
 async def _ask(task: Task, context: JobContext, count: int) -> JsonValue:

@@ -37,11 +37,11 @@ async def solve(state: Sent, runtime: Runtime[JobContext]) -> Update:
     await context.progress.step_started(step_id)
     work = Assignment(order=order, task=state["task"], plan=state["plan"], context=context)
     try:
-        recorded, was_recalled = await context.effects.once(order.key, lambda: _make(work))
+        recorded = await context.effects.once(order.key, lambda: _make(work))
     except (BudgetReached, ModelError) as error:
         return {"tries": [_failed(order, error)]}
-    attempt = Try.model_validate(recorded)
-    if was_recalled and not _is_reported(attempt, context):
+    attempt = Try.model_validate(recorded.result)
+    if recorded.is_recalled and not _is_reported(attempt, context):
         context.ledger.charge(attempt.usage)
     await _report(attempt, step_id, context)
     return {"tries": [attempt]}
@@ -64,10 +64,7 @@ async def _report(attempt: Try, step_id: str, context: JobContext) -> None:
 
 def _is_reported(attempt: Try, context: JobContext) -> bool:
     """Whether the view, and with it the usage this run started from, already holds the attempt."""
-    view = context.progress.view
-    return any(known.id == attempt.id for known in view.attempts) or any(
-        step.id == attempt.step_id and step.state in {"done", "failed"} for step in view.plan
-    )
+    return context.progress.knows_attempt(attempt.id) or (attempt.step_id is not None and context.progress.is_done(attempt.step_id))
 
 
 def _failed(order: Order, error: BudgetReached | ModelError) -> Try:

@@ -8,6 +8,8 @@ from typing import Final
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import JsonValue
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from slow_worker.fences import fenced_json, is_python
 from tandem.errors import InvalidRequest
@@ -45,7 +47,11 @@ def json_fault(value: JsonValue, schema: JsonObject | None) -> str | None:
     """Where a value breaks its schema; None when it holds."""
     if schema is None:
         return None
-    fault = next(iter(Draft202012Validator(schema).iter_errors(value)), None)
+    try:
+        # Without a registry of its own jsonschema would fetch a reference to another schema over the network.
+        fault = next(iter(Draft202012Validator(schema, registry=Registry()).iter_errors(value)), None)
+    except Unresolvable as error:
+        return f"the schema refers to {error.ref!r}, which is not part of it"
     if fault is None:
         return None
     where = "/".join(str(part) for part in fault.absolute_path) or "the value"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,20 +62,23 @@ class Farm:
     ids: IdFactory = field(default_factory=lambda: IdFactory(now_ms=lambda: time.time_ns() // 1_000_000))
     workers: list["subprocess.Popen[bytes]"] = field(default_factory=list["subprocess.Popen[bytes]"])
 
-    async def start_worker(self) -> "subprocess.Popen[bytes]":
+    async def start_worker(self, *program: str) -> "subprocess.Popen[bytes]":
+        """``python -m slow_worker``, or the worker of another program."""
         alive = self.settings.home / "run" / "worker.alive"
         alive.unlink(missing_ok=True)
         log = (self.settings.home / f"worker{len(self.workers)}.log").open("wb")
         with log:
-            worker = subprocess.Popen([sys.executable, "-m", "slow_worker"], env=self.environ, stdout=log, stderr=log, start_new_session=True)
+            worker = subprocess.Popen(
+                [sys.executable, *(program or ("-m", "slow_worker"))], env=self.environ, stdout=log, stderr=log, start_new_session=True
+            )
         self.workers.append(worker)
         await until(alive.exists, self.log)
         return worker
 
-    async def submit(self) -> JobId:
-        new = NewJob(id=self.ids.job(), tenant=DEFAULT_TENANT, key_id=None, request=JobRequest(input=PROBLEM), effort="low", title="clips")
+    async def submit(self, task: str = PROBLEM) -> JobId:
+        new = NewJob(id=self.ids.job(), tenant=DEFAULT_TENANT, key_id=None, request=JobRequest(input=task), effort="low", title="clips")
         await self.storage.jobs.create(new, max_unfinished=100)
-        assert await self.queue.hint(new.id)
+        assert await self.queue.hint()
         return new.id
 
     async def job(self, job_id: JobId) -> Job:
@@ -98,7 +102,11 @@ class Farm:
     def asked(self) -> Counter[str]:
         return Counter("program" if "solve()" in exchange.prompt else "cot" for exchange in self.model.exchanges)
 
+    def whole_log(self) -> str:
+        return "\n".join(path.read_text(errors="replace") for path in sorted(self.settings.home.glob("worker*.log")))
+
     def log(self) -> str:
+        """The ends of the logs, for failures."""
         return "\n".join(path.read_text(errors="replace")[-4_000:] for path in sorted(self.settings.home.glob("worker*.log")))
 
     def kill_all(self) -> None:
@@ -136,6 +144,8 @@ async def farm(tmp_path: Path, broker: str, database_url: str) -> AsyncIterator[
             "TANDEM_SLOW_URL": model.url,
             "TANDEM_SLOW_MODEL": "scripted",
             "TANDEM_WORKER_LEASE_S": str(LEASE_S),
+            "TANDEM_WORKER_DRAIN_S": "1",
+            "TANDEM_WORKER_MODEL_PATIENCE_S": "0",
         }
         settings = Settings.load(own)
         storage = open_storage(settings)
@@ -244,13 +254,15 @@ async def test_sigterm_to_an_idle_group_ends_it(farm: Farm) -> None:
 
 
 async def test_a_worker_that_starts_before_its_database_can_be_reached_works_as_soon_as_it_can(farm: Farm, tmp_path: Path) -> None:
-    checkpoints = tmp_path / "checkpoints.sqlite3"
-    checkpoints.mkdir()
+    other = tmp_path / "elsewhere" / "tandem.sqlite3"
+    farm.environ["TANDEM_DATABASE_URL"] = f"sqlite:///{other}"
+    other.mkdir(parents=True)
     await farm.start_worker()
     job_id = await farm.submit()
     await until(lambda: "hint_not_served" in farm.log(), farm.log)
 
-    checkpoints.rmdir()
+    other.rmdir()
+    other.symlink_to(tmp_path / "tandem.sqlite3")
     await reap_until(farm, job_id, JobStatus.COMPLETED)
 
     assert (await farm.job(job_id)).answer == "72"
@@ -273,12 +285,83 @@ async def test_a_model_server_that_is_away_fails_the_job_with_its_code(farm: Far
     assert (job.status, job.error.code if job.error else None) == (JobStatus.FAILED, "model_unavailable")
 
 
-async def reap_until(farm: Farm, job_id: JobId, status: JobStatus) -> None:
+STUCK = """
+import sys
+from typing import TypedDict
+
+from langgraph.graph import END, START, StateGraph
+
+from slow_worker.context import JobContext
+from slow_worker.worker import run_worker
+from tandem.schemas.jobs import JobResult
+from tandem.settings import Settings
+
+
+class State(TypedDict):
+    result: JobResult
+    failure: None
+
+
+async def node(_state, runtime):
+    if "{poison}" in str(runtime.context.request.input):
+        {act}
+    return {{"result": JobResult(output_text="fine")}}
+
+
+def build(saver):
+    graph = StateGraph(State, context_schema=JobContext)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    graph.add_edge("node", END)
+    return graph.compile(checkpointer=saver)
+
+
+if __name__ == "__main__":
+    sys.exit(run_worker(Settings.load(), build))
+"""
+"""A worker around a graph of one node, which does harm to a task that names its poison."""
+
+
+@pytest.mark.parametrize(
+    ("act", "trace"),
+    [("while True: pass", "in node"), ("__import__('ctypes').PyDLL(None).sleep(600)", "in node"), ("__import__('os').abort()", "")],
+    ids=["an endless loop", "a call that keeps the interpreter's lock", "an abort"],
+)
+async def test_a_job_that_blocks_or_kills_its_process_costs_that_process_and_fails_after_the_last_attempt(farm: Farm, act: str, trace: str) -> None:
+    program = farm.settings.home / "stuck.py"
+    program.write_text(STUCK.format(poison="clips", act=act), encoding="utf-8")
+    worker = await farm.start_worker(str(program))
+    job_id = await farm.submit()
+
+    await reap_until(farm, job_id, JobStatus.FAILED, max_attempts=2)
+    healthy = await farm.submit("something harmless")
+    job = await farm.ended(healthy)
+
+    failed = await farm.job(job_id)
+    assert (failed.error.code if failed.error else None, failed.attempt) == ("worker_lost", 2)
+    assert (job.output_text, worker.poll()) == ("fine", None)
+    assert trace in farm.whole_log()
+    assert_sound(failed, await farm.events(job_id))
+
+
+async def test_a_worker_out_of_memory_fails_the_job_and_is_replaced(farm: Farm) -> None:
+    program = farm.settings.home / "stuck.py"
+    program.write_text(STUCK.format(poison="clips", act="raise MemoryError"), encoding="utf-8")
+    await farm.start_worker(str(program))
+    failed = await farm.ended(await farm.submit())
+    job = await farm.ended(await farm.submit("something harmless"))
+
+    assert (failed.status, failed.error.code if failed.error else None) == (JobStatus.FAILED, "internal_error")
+    assert job.status is JobStatus.COMPLETED
+    assert len(set(re.findall(r'"worker": "([^"]+:\d+)"', farm.whole_log()))) == 2
+
+
+async def reap_until(farm: Farm, job_id: JobId, status: JobStatus, max_attempts: int = 5) -> None:
     """Do the dispatcher's part: hint what lost its worker."""
 
     async def is_there() -> bool:
-        for lost in (await farm.storage.jobs.reap(rehint_after_s=1, max_attempts=5)).to_hint:
-            await farm.queue.hint(lost)
+        if due := (await farm.storage.jobs.reap(rehint_after_s=1, max_attempts=max_attempts)).due:
+            await farm.queue.hint(due)
         return (await farm.job(job_id)).status is status
 
     await until_awaited(is_there, farm.log)

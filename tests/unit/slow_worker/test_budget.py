@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slow_worker.budget import BudgetLedger, Limits, Price, Reserve, prompt_tokens
+from slow_worker.budget import BudgetLedger, Limits, Meter, Price, Reserve, prompt_tokens
 from slow_worker.effort import POLICIES, limits_of
 from tandem.errors import BudgetReached
 from tandem.schemas.chat import ChatMessage, TokenUsage
@@ -77,6 +77,33 @@ def test_tool_calls_are_counted() -> None:
 
     with pytest.raises(BudgetReached, match="1 tool calls"):
         budget.take_tool_call()
+
+
+def test_a_meter_is_warned_of_once_from_four_fifths_on() -> None:
+    budget = ledger(Limits(calls=5, tokens=10_000, seconds=60, tool_calls=0))
+    for _ in range(3):
+        budget.settle(budget.grant(10, 10), TokenUsage(input_tokens=10))
+    assert budget.new_warnings() == []
+
+    budget.settle(budget.grant(10, 10), TokenUsage(input_tokens=10))
+
+    assert budget.new_warnings() == [Meter("max_calls", 4, 5)]
+    assert budget.new_warnings() == []
+
+
+def test_a_run_that_starts_beyond_four_fifths_does_not_warn_again() -> None:
+    assert ledger(spent=Usage(calls=3)).new_warnings() == []
+
+
+def test_the_newest_refusal_is_remembered_with_its_meter() -> None:
+    budget = ledger(Limits(calls=0, tokens=10, seconds=60, tool_calls=0))
+    assert budget.reached is None
+
+    with pytest.raises(BudgetReached):
+        budget.grant(10, 10)
+
+    assert budget.reached is not None
+    assert budget.reached.param == "budget.max_calls"
 
 
 @given(st.lists(st.tuples(st.integers(1, 400), st.integers(1, 400), st.floats(0, 1), st.booleans()), max_size=30))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from slow_worker.fences import code_block, fenced_json, is_python
 from slow_worker.nodes.intake import language_of, understand
-from slow_worker.plans import read_plan
+from slow_worker.plans import edited_plan, fixed_plan, read_plan
 from slow_worker.strategies.step import tidy
 from slow_worker.verifiers.contract import code_fault, json_fault, read_json
 from slow_worker.verifiers.coverage import coverage_checks
@@ -101,6 +101,7 @@ def test_what_is_no_json_says_why(reply: str) -> None:
 
 def test_a_schema_fault_says_where() -> None:
     assert json_fault({"a": {"b": "x"}}, {"properties": {"a": {"properties": {"b": {"type": "number"}}}}}) == "a/b: 'x' is not of type 'number'"
+    assert json_fault(1, {"$ref": "http://127.0.0.1:9/x"}) == "the schema refers to 'http://127.0.0.1:9/x', which is not part of it"
 
 
 def test_only_python_is_parsed() -> None:
@@ -130,3 +131,19 @@ def test_an_answer_that_runs_in_a_circle_is_noticed() -> None:
     checks = coverage_checks("- Workshop materials\n" * 9, [], is_cut=False)
 
     assert [check.detail for check in checks if not check.passed] == ["again and again: Workshop materials"]
+
+
+def test_an_edited_plan_of_an_open_task_is_worked_out_and_ends_with_the_writing() -> None:
+    plan = read_plan("1. Food\n2. Games", "en", 4)
+
+    edited = edited_plan(["Weather ", "Food", "Weather", "Write the answer"], plan, "open", "en")
+
+    assert [(step.id, step.title) for step in edited] == [("s1", "Weather"), ("s2", "Food"), ("write", "Write the answer")]
+
+
+def test_known_steps_of_a_fixed_course_stay_what_they_are() -> None:
+    plan = fixed_plan("math", "zh", has_python=True)
+
+    edited = edited_plan(["逐步推理求解", "画一张图"], plan, "math", "zh")
+
+    assert [step.id for step in edited] == ["reason", "s2", "write"]

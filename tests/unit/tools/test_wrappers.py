@@ -1,9 +1,11 @@
 """Policies around a tool."""
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
@@ -11,7 +13,7 @@ from pydantic import JsonValue
 from tandem.ids import JobId, TenantId
 from tandem.ports import ToolContext
 from tandem.schemas.tools import ToolResult, ToolSpec
-from tools.base import as_json, capped
+from tools.base import argument_fault, as_json, capped
 from tools.wrappers import guarded
 
 CONTEXT = ToolContext(tenant=TenantId("t"), job_id=JobId("job_1"), call_id="c1")
@@ -41,6 +43,19 @@ async def test_a_call_that_takes_too_long_is_stopped() -> None:
 
     assert (result.ok, result.error_code, result.retryable) == (False, "timeout", True)
     assert result.seconds < 1
+
+
+def test_a_reference_out_of_a_tools_schema_is_refused_and_never_fetched() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        outward = f"http://127.0.0.1:{listener.getsockname()[1]}/schema.json"
+        spec = Slow.spec.model_copy(update={"parameters": {"type": "object", "properties": {"n": {"$ref": outward}}}})
+        fault = argument_fault(spec, {"n": 1})
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert fault is not None
+    assert f"refer to {outward!r}" in fault
+    assert argument_fault(spec, {}) is None
 
 
 async def test_long_output_is_cut_and_marked() -> None:
