@@ -42,15 +42,22 @@ _ACKNOWLEDGEMENTS: Final[Mapping[Language, str]] = {
 
 
 def copilot_messages(
-    history: Sequence[ChatMessage], language: Language, *, context_tokens: int = CONTEXT_TOKENS, reply_tokens: int = REPLY_TOKENS
+    history: Sequence[ChatMessage],
+    language: Language,
+    *,
+    context_tokens: int = CONTEXT_TOKENS,
+    reply_tokens: int = REPLY_TOKENS,
+    prompt: str | None = None,
 ) -> list[ChatMessage]:
     """The system prompt and as much of the newest history as fits ``context_tokens`` beside a reply of ``reply_tokens``.
 
-    System messages of the history join the system prompt, since chat templates take one, at the start. The newest message is always kept whole: when
+    System messages of the history join the system prompt (or ``prompt`` in its place, which may be empty when the history brings one), since chat
+    templates take one, at the start. The newest message is always kept whole: when
     it alone is too long, the model server says so, which is better than an answer to half a question. A kept history starts with a user's message.
     """
     extra = [message.content for message in history if message.role == "system"]
-    system = ChatMessage(role="system", content="\n\n".join([SYSTEM_PROMPTS[language], *extra]))
+    own = SYSTEM_PROMPTS[language] if prompt is None else prompt
+    system = ChatMessage(role="system", content="\n\n".join(part for part in (own, *extra) if part))
     spoken = [message for message in history if message.role != "system"]
     left = context_tokens - reply_tokens - _message_tokens(system)
     start = len(spoken)

@@ -15,14 +15,29 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from gateway.asgi import ASGIApp, Message, Receive, Scope, Send, header, send_whole
-from gateway.auth import Principal
+from gateway.auth import PRINCIPAL_KEY, Principal
 from gateway.chat.door import PATH, ChatDoor
 from gateway.dependencies import BufferedRandom, Dependencies, Services
 from gateway.errors import error_answer, http_fault, invalid
 from gateway.limits import ClientGone, check_depth, read_body
-from gateway.records import Door, Finished
-from gateway.routes import health, jobs, keys, models, routing, threads
-from gateway.routes.common import PRINCIPAL_KEY
+from gateway.records import LANE_KEY, Door, Finished
+from gateway.responses import routes as responses
+from gateway.routes import (
+    artifacts,
+    health,
+    inputs,
+    job_changes,
+    jobs,
+    keys,
+    models,
+    operations,
+    routing,
+    schedules,
+    threads,
+    traces,
+    webhook_deliveries,
+    webhooks,
+)
 from tandem.errors import InternalError, TandemError
 from tandem.settings import Settings
 from tandem.telemetry import bind, get_logger
@@ -35,6 +50,11 @@ _DOORS: Final[dict[str, Door]] = {
     "threads": "threads",
     "models": "models",
     "keys": "keys",
+    "operations": "operations",
+    "responses": "responses",
+    "schedules": "schedules",
+    "webhook_endpoints": "webhooks",
+    "webhook_deliveries": "webhooks",
     "router": "decide",
     "healthz": "health",
     "readyz": "health",
@@ -54,19 +74,36 @@ def create_app(settings: Settings, dependencies: Dependencies) -> "Gateway":
 def create_api() -> FastAPI:
     """The framework's doors; also what ``openapi.json`` is made from."""
     api = FastAPI(title="Tandem", version="1", lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
-    for part in (jobs, threads, models, keys, routing, health):
+    for part in (
+        jobs,
+        job_changes,
+        inputs,
+        artifacts,
+        traces,
+        schedules,
+        webhooks,
+        webhook_deliveries,
+        threads,
+        models,
+        keys,
+        routing,
+        operations,
+        responses,
+        health,
+    ):
         api.include_router(part.doors)
     api.add_exception_handler(TandemError, _answer_error)
     api.add_exception_handler(RequestValidationError, _answer_error)
     api.add_exception_handler(HTTPException, _answer_error)
+    api.add_exception_handler(Exception, _answer_error)  # the framework's own answer would be plain text; it raises on, so _serve logs
     return api
 
 
 @asynccontextmanager
 async def _lifespan(api: FastAPI) -> AsyncGenerator[None]:
     services = cast("Services", api.state.services)
-    await services.start()
     try:
+        await services.start()
         yield
     finally:
         await services.close()
@@ -77,10 +114,12 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         error = invalid(error.errors())
     elif isinstance(error, HTTPException):
         error = http_fault(error.status_code, request.method, request.url.path, error.headers)
-    status, headers, body = error_answer(cast("TandemError", error))
+    elif not isinstance(error, TandemError):
+        error = InternalError("unexpected")
+    status, headers, body = error_answer(error)
     response = Response(body, status)
     response.raw_headers[:0] = headers
-    request.scope["tandem.error_code"] = cast("TandemError", error).code
+    request.scope["tandem.error_code"] = error.code
     return response
 
 
@@ -205,5 +244,6 @@ class _Exchange:
             seconds=time.monotonic() - self._started,
             request_id=self._request_id,
             tenant=principal.tenant if principal else None,
+            lane=scope.get(LANE_KEY),
             error_code=self._error_code or scope.get("tandem.error_code"),
         )

@@ -14,6 +14,8 @@ from tandem.ports import Clock, KeyStore
 from tandem.schemas.keys import ApiKey, Scope
 from tandem.secrets import digest, parse_token
 
+PRINCIPAL_KEY = "tandem.principal"
+"""Where ``app.py`` leaves the authenticated caller in the ASGI scope."""
 _MAX_CACHED = 4_096
 _REMEDY = "send the header 'Authorization: Bearer <key>'; 'tandem keys create' makes a key"
 

@@ -1,10 +1,12 @@
 """The composition root: which adapter stands behind which port, and the services the doors share. Nothing else in this package chooses an adapter."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from gateway.auth import Authenticator
@@ -12,7 +14,7 @@ from gateway.background import Background
 from gateway.chat.pool import PoolTransport
 from gateway.chat.slow import SlowLane
 from gateway.chat.upstream import Transport
-from gateway.jobs import JobDesk, WebhookCheck
+from gateway.jobs import JobDesk, WebhookCheck, check_job, check_job_aside
 from gateway.limits import InFlight
 from gateway.queue import CeleryHintQueue
 from gateway.readiness import ReadinessBoard
@@ -23,12 +25,12 @@ from gateway.turns import TurnRunner
 from router.artifacts import load_classifier
 from router.policy import Policy, default_policy
 from tandem.egress import check_target
-from tandem.errors import OperatorError
+from tandem.errors import EgressDenied, InvalidRequest, OperatorError
 from tandem.events import open_notifier
 from tandem.ids import IdFactory
 from tandem.models import open_chat_model, served_name
 from tandem.ports import ChatModel, Classifier, Clock, JobQueue, Notifier, Storage
-from tandem.schemas.jobs import JobStatus
+from tandem.schemas.jobs import JobRequest, JobStatus
 from tandem.schemas.routing import LaneChoice
 from tandem.secrets import load_pepper
 from tandem.settings import Settings
@@ -38,6 +40,8 @@ from tools.registry import tool_names
 
 TURN_TOKENS: Final = 1_024
 """Longest fast answer in a conversation, in tokens; half the context where that is less."""
+WAITING: Final = (JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.INPUT_REQUIRED, JobStatus.PAUSED, JobStatus.BUDGET_REACHED)
+"""What no worker holds and has not ended."""
 _CLOSE_GRACE_S: Final = 2.0
 _log = get_logger(__name__)
 
@@ -136,7 +140,7 @@ class Services:
         self.in_flight = InFlight(gateway.max_in_flight)
         self.routing = Routing(needs.classifier, needs.policy, needs.ids, self.recorder)
         self.tails = Tails(needs.storage.events, needs.notifier, needs.clock)
-        self.desk = JobDesk(needs.storage.jobs, needs.queue, needs.notifier, self.background, max_unfinished=gateway.max_queued_jobs)
+        self.desk = JobDesk(needs.storage.jobs, needs.queue, needs.notifier, self.background, needs.ids, max_unfinished=gateway.max_queued_jobs)
         self.turns = TurnRunner(
             needs.storage.threads,
             self.desk,
@@ -168,36 +172,62 @@ class Services:
             tools=self.dependencies.tools,
         )
 
+    async def check_request(self, request: JobRequest) -> None:
+        """Raises a ``CallerError`` naming the field when this gateway would not accept the job."""
+        needs, gateway = self.dependencies, self.settings.gateway
+        check = partial(
+            check_job,
+            max_input_chars=gateway.max_input_chars,
+            max_documents_chars=gateway.max_documents_chars,
+            tools=needs.tools,
+            now=needs.clock.now(),
+        )
+        await check_job_aside(request, check)
+        if request.webhook_url is None:
+            return
+        try:
+            await needs.check_webhook(request.webhook_url)
+        except (EgressDenied, InvalidRequest) as error:
+            raise type(error)(error.message, param="webhook_url") from None
+
     async def start(self) -> None:
         """Bring the schema up and begin the background loops. Raises ``OperatorError`` when the database cannot be used."""
         await self.dependencies.storage.migrate()
         self._loops = [asyncio.create_task(self.recorder.run(), name="recorder"), asyncio.create_task(self.board.run(), name="probes")]
 
     async def close(self) -> None:
-        """End turns and streams, write the last records, close every port."""
-        self.tails.stop()
-        await self.turns.close()
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        await self.background.close(_CLOSE_GRACE_S)
-        await self.recorder.flush()
+        """End turns and streams, write the last records, close every port; one that fails to close leaves no other open."""
         needs = self.dependencies
-        for port in (needs.queue, needs.notifier, needs.fast, needs.slow, needs.storage):
-            await port.close()
+        async with contextlib.AsyncExitStack() as ports:
+            for port in (needs.storage, needs.slow, needs.fast, needs.notifier, needs.queue):
+                ports.push_async_callback(port.close)
+            self.tails.stop()
+            await self.turns.close()
+            for loop in self._loops:
+                loop.cancel()
+            await asyncio.gather(*self._loops, return_exceptions=True)
+            await self.background.close(_CLOSE_GRACE_S)
+            await self.recorder.flush()
 
     async def refresh_gauges(self) -> None:
         """Read the gauges that are states of the database; without a database they keep their last values."""
         metrics = self.dependencies.metrics
         metrics.in_flight.set(self.in_flight.count)
         try:
-            counts = await self.dependencies.storage.jobs.counts()
-            deliveries = await self.dependencies.storage.outbox.counts()
+            storage = self.dependencies.storage
+            counts = await storage.jobs.counts()
+            leases = await storage.jobs.leases(stuck_after_s=self.settings.worker.step_timeout_s)
+            deliveries = await storage.outbox.counts()
         except OperatorError as error:
             _log.warning("gauges_not_read", code=error.code)
             return
         for status in JobStatus:
             metrics.jobs.labels(status.value).set(counts.by_status.get(status, 0))
+        for status in WAITING:
+            metrics.waiting.labels(status.value).set(counts.by_status.get(status, 0))
+        metrics.lost_attempts.set(counts.lost_attempts)
+        metrics.leases.set(len(leases))
+        metrics.stuck.set(sum(lease.is_stuck for lease in leases))
         metrics.queue_age.set(counts.oldest_queued_s)
         metrics.last_claim.set(-1 if counts.last_claim_s is None else counts.last_claim_s)
         for state, count in deliveries.items():

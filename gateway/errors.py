@@ -32,6 +32,7 @@ from tandem.errors import (
     OperatorError,
     PermissionDenied,
     SandboxUnavailable,
+    StorageFull,
     StorageNotMigrated,
     StorageUnavailable,
     TandemError,
@@ -85,6 +86,7 @@ _TABLE: Final[Mapping[type[TandemError], Rendering]] = {
     SandboxUnavailable: Rendering(503, "server_error"),
     OperatorError: Rendering(500, "server_error", _INTERNAL),
     StorageUnavailable: Rendering(503, "server_error", "the database cannot be reached or cannot commit; nothing was stored: send the request again"),
+    StorageFull: Rendering(507, "server_error", "the database's disk is full; nothing was stored: the operator must make room"),
     StorageNotMigrated: Rendering(
         503, "server_error", "the database has another schema version than this gateway; the operator must finish the upgrade"
     ),
@@ -134,6 +136,8 @@ def http_fault(status: int, method: str, path: str, headers: Mapping[str, str] |
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (headers or {}).get("allow", (headers or {}).get("Allow", ""))
         return HttpFault(f"{shown(path)} does not take {method}" + (f"; use {allowed}" if allowed else ""), status=status, headers=headers)
+    if status == HTTPStatus.BAD_REQUEST:  # the framework's word for a body that Python's JSON reader gave up on
+        return InvalidRequest("the body is not JSON in UTF-8, or holds a number of thousands of digits; send a JSON object")
     return HttpFault(HTTPStatus(status).phrase, status=status, headers=headers)
 
 

@@ -1,7 +1,8 @@
-"""Wake-up hints to the Celery workers, without Celery: one protocol-2 message, one LPUSH.
+"""Wake-up hints to the Celery workers, without Celery: protocol-2 messages, one LPUSH.
 
-``apply_async`` costs a millisecond of CPU inside the event loop and most of a second when Redis is away; this takes one round trip and at most
-``TANDEM_REDIS_TIMEOUT_S``. The job's row is the truth: a lost hint is sent again by the reaper. A contract test runs the message on a real worker.
+A hint names no job: it says "there is work", and the claim chooses the job. ``apply_async`` costs a millisecond of CPU inside the event loop and
+most of a second when Redis is away; this takes one round trip for any number of hints and at most ``TANDEM_REDIS_TIMEOUT_S``. The job's row is the
+truth: a lost hint is sent again by the reaper. A contract test runs the message on a real worker.
 """
 
 import asyncio
@@ -17,7 +18,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from tandem.ids import JobId
 from tandem.schemas.jobs import AUTOPILOT_QUEUE, RUN_JOB_TASK
 from tandem.settings import Settings
 from tandem.telemetry.logging import get_logger
@@ -25,6 +25,8 @@ from tandem.telemetry.metrics import Metrics
 
 PROBE_AFTER_S: Final = 1.0
 """Seconds without Redis after a failure; then one hint is let through as the probe."""
+MAX_HINTS: Final = 100
+"""Messages of one call; the reaper hints again for what still waits."""
 _MAX_CONNECTIONS: Final = 32
 _log = get_logger(__name__)
 
@@ -51,15 +53,17 @@ class CeleryHintQueue:
         self._monotonic = monotonic
         self._open_until: float | None = None
 
-    async def hint(self, job_id: JobId) -> bool:
+    async def hint(self, count: int = 1) -> bool:
+        if count < 1:
+            return True
         if not self._may_try():
             return self._count("skipped")
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._redis.lpush(self._key, celery_message(job_id, str(uuid.uuid4())))
+                await self._redis.lpush(self._key, *[celery_message(str(uuid.uuid4())) for _ in range(min(count, MAX_HINTS))])
         except (RedisError, OSError, TimeoutError) as error:
             if self._open_until is None:
-                _log.warning("hint_failed", job_id=job_id, error=type(error).__name__, probe_after_s=PROBE_AFTER_S)
+                _log.warning("hint_failed", count=count, error=type(error).__name__, probe_after_s=PROBE_AFTER_S)
             self._open_until = self._monotonic() + PROBE_AFTER_S
             return self._count("failed")
         if self._open_until is not None:
@@ -86,10 +90,10 @@ class CeleryHintQueue:
         return outcome == "sent"
 
 
-def celery_message(job_id: JobId, hint_id: str) -> str:
-    """What ``apply_async(RUN_JOB_TASK, [job_id])`` would push (Celery protocol 2 in kombu's virtual transport)."""
+def celery_message(hint_id: str) -> str:
+    """What ``apply_async(RUN_JOB_TASK)`` would push (Celery protocol 2 in kombu's virtual transport)."""
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-    body = json.dumps([[job_id], {}, embed]).encode()
+    body = json.dumps([[], {}, embed]).encode()
     headers: dict[str, object] = {
         "lang": "py",
         "task": RUN_JOB_TASK,
@@ -103,7 +107,7 @@ def celery_message(job_id: JobId, hint_id: str) -> str:
         "expires": None,
         "retries": 0,
         "timelimit": [None, None],
-        "argsrepr": f"[{job_id!r}]",
+        "argsrepr": "()",
         "kwargsrepr": "{}",
         "origin": "gateway",
         "ignore_result": True,
@@ -130,4 +134,4 @@ def celery_message(job_id: JobId, hint_id: str) -> str:
     return json.dumps(message)
 
 
-__all__ = ["PROBE_AFTER_S", "CeleryHintQueue", "celery_message"]
+__all__ = ["MAX_HINTS", "PROBE_AFTER_S", "CeleryHintQueue", "celery_message"]

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from tandem.errors import OperatorError
+from tandem.errors import ModelBadResponse, ModelContextExceeded, ModelTimeout, ModelUnavailable, OperatorError
 from tandem.ids import TenantId
 from tandem.ports import DecisionLog, LoggedDecision
 from tandem.schemas.routing import Lane
 from tandem.telemetry import Metrics, get_logger
 
-Door = Literal["chat", "jobs", "threads", "models", "keys", "decide", "health", "other"]
+Door = Literal["chat", "responses", "jobs", "schedules", "webhooks", "threads", "models", "keys", "decide", "operations", "health", "other"]
+LANE_KEY: Final = "tandem.lane"
+"""Where a door that asks the router leaves the lane, in the request's scope."""
 FLUSH_S: Final = 0.25
+_MODEL_ERRORS: Final = frozenset(kind.code for kind in (ModelUnavailable, ModelTimeout, ModelBadResponse, ModelContextExceeded))
 MAX_PENDING: Final = 10_000
 """Records kept while the database is away; beyond it the oldest decisions are dropped and counted in the log."""
 _log = get_logger(__name__)
@@ -82,7 +85,7 @@ class Recorder:
         self._metrics.duration.labels(record.door).observe(record.seconds)
         if record.ttft_s is not None:
             self._metrics.ttft.labels(lane).observe(record.ttft_s)
-        if record.lane == "fast" and record.error_code:
+        if record.lane == "fast" and record.error_code in _MODEL_ERRORS:
             self._metrics.model_errors.labels("fast", record.error_code).inc()
         if record.status >= 400 and record.door != "health":
             _log.info("request_refused", **_facts(record))

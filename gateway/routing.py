@@ -1,16 +1,15 @@
 """Asks the router and logs its word. Turns the doors' conversations into the router's ``Turns``."""
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Literal
 
 from gateway.records import Recorder
+from gateway.titles import title_of
 from router.policy import Policy, decide
 from tandem.ids import DecisionId, IdFactory, TenantId
 from tandem.ports import Classifier, LoggedDecision, Turns
 from tandem.schemas.chat import ChatMessage
 from tandem.schemas.routing import Decision
-
-TITLE_CHARS: Final = 80
 
 
 class Routing:
@@ -22,7 +21,7 @@ class Routing:
         self._ids = ids
         self._recorder = recorder
 
-    def decide(self, turns: Turns, tenant: TenantId, door: Literal["chat", "jobs", "threads"]) -> tuple[DecisionId, Decision]:
+    def decide(self, turns: Turns, tenant: TenantId, door: Literal["chat", "jobs", "threads", "responses"]) -> tuple[DecisionId, Decision]:
         decision = self.try_out(turns)
         decision_id = self._ids.decision()
         self._recorder.decide(LoggedDecision(decision_id, tenant, decision, len(turns.text), door))
@@ -39,7 +38,4 @@ def newest_and_history(messages: Sequence[ChatMessage]) -> tuple[str, list[str]]
     return (human[-1], human[:-1]) if human else (messages[-1].content, [])
 
 
-def title_of(text: str) -> str:
-    """First line of a task, short enough for a card."""
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return line if len(line) <= TITLE_CHARS else f"{line[: TITLE_CHARS - 1].rstrip()}…"
+__all__ = ["Routing", "newest_and_history", "title_of"]

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TypeVar
 
-from tandem.events import follow
+from tandem.events import Feeds
 from tandem.ids import StreamId
 from tandem.ports import Clock, EventLog, Notifier
 from tandem.schemas.events import Event
@@ -17,8 +17,7 @@ class Tails:
     """Opens tails on the event log; ``stop`` ends all of them (a gateway that shuts down)."""
 
     def __init__(self, log: EventLog, notifier: Notifier, clock: Clock) -> None:
-        self._log = log
-        self._notifier = notifier
+        self._feeds = Feeds(log, notifier, clock)
         self._clock = clock
         self._stopping = asyncio.Event()
 
@@ -30,9 +29,13 @@ class Tails:
         return self._stopping.is_set()
 
     async def tail(self, stream: StreamId, after: int, *, pause_s: float, max_s: float | None = None) -> AsyncGenerator[Event | None]:
-        """Events above ``after`` as they come; None whenever ``pause_s`` seconds were silent. Ends after ``max_s`` seconds or at ``stop``."""
+        """Events above ``after`` as they come; None whenever ``pause_s`` seconds were silent. Ends after ``max_s`` seconds or at ``stop``.
+
+        Raises:
+            CursorExpired: The next event is no longer kept.
+        """
         deadline = None if max_s is None else self._clock.monotonic() + max_s
-        events = follow(self._log, self._notifier, stream, after, clock=self._clock)
+        events = self._feeds.follow(stream, after)
         async with contextlib.aclosing(with_pauses(events, pause_s, self._stopping)) as items:
             async for item in items:
                 yield item

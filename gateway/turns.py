@@ -20,7 +20,7 @@ from gateway.streams import with_pauses
 from router.overrides import strip_command
 from tandem.errors import Conflict, InternalError, ModelContextExceeded, ModelError, TandemError
 from tandem.ids import DecisionId, IdFactory, JobId, MessageId, TenantId, ThreadId, TurnId
-from tandem.ports import ChatModel, Clock, NewEvent, NewJob, ThreadStore, Turns, TurnWork
+from tandem.ports import ChatModel, Clock, NewEvent, NewJob, Once, ThreadStore, Turns, TurnWork
 from tandem.schemas.chat import ChatMessage, ChatRequest
 from tandem.schemas.events import ThreadEvent
 from tandem.schemas.jobs import JobFailure, JobRequest
@@ -85,9 +85,14 @@ class TurnRunner:
         self._running: dict[TurnId, asyncio.Task[None]] = {}
         self._is_closing = False
 
-    async def begin(self, thread_id: ThreadId, principal: Principal, asked: MessageCreate) -> TurnWork:
-        """Store the message, own the turn, answer it in the background. Raises ``NotFound``."""
-        work = await self._threads.begin_turn(thread_id, principal.tenant, self._ids.turn(), self._ids.message(), asked.content, LEASE_S)
+    async def begin(self, thread_id: ThreadId, principal: Principal, asked: MessageCreate, once: Once | None = None) -> TurnWork:
+        """Store the message, own the turn, answer it in the background. A turn that an earlier call began is left to whoever owns it.
+
+        Raises as ``ThreadStore.begin_turn``.
+        """
+        work = await self._threads.begin_turn(thread_id, principal.tenant, self._ids.turn(), self._ids.message(), asked.content, LEASE_S, once=once)
+        if work.is_replay:
+            return work
         self._desk.announce(work.appended)
         turn = _Turn(TurnId(work.turn.id), thread_id, principal, asked, work.user_message)
         task = self._background.start(self._run(turn), f"turn {turn.id}")

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.asgi import RawHeaders, Receive, Send
 from gateway.auth import Principal
 from gateway.chat.request import ChatBody
 from tandem.ids import DecisionId, JobId
 from tandem.schemas.routing import Decision, Lane
+
+PATH: Final = "/v1/chat/completions"
 
 
 @dataclass(slots=True)
@@ -41,6 +44,8 @@ class Call:
     notes: Notes
     receive: Receive
     send: Send
+    sent_headers: RawHeaders
+    """Of the request."""
 
     def headers(self, content_type: bytes, job_id: JobId | None = None) -> RawHeaders:
         """Headers of a successful answer."""

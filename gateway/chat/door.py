@@ -6,11 +6,10 @@ The order is that of cost: a stranger's body is never read, a request beyond the
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from gateway.asgi import Receive, Scope, Send, header, send_whole
 from gateway.auth import Authenticator
-from gateway.chat.call import Call, Disconnected, Notes, watch_client
+from gateway.chat.call import PATH, Call, Disconnected, Notes, watch_client
 from gateway.chat.fast import answer_fast, error_frame
 from gateway.chat.request import ChatBody, lane_choice, read_chat
 from gateway.chat.slow import SlowLane
@@ -24,7 +23,7 @@ from tandem.schemas.routing import LaneChoice
 from tandem.settings import GatewaySettings
 from tandem.telemetry import get_logger
 
-PATH: Final = "/v1/chat/completions"
+__all__ = ["PATH", "ChatDoor"]
 _log = get_logger(__name__)
 
 
@@ -67,7 +66,7 @@ class ChatDoor:
             turns = body.turns(self._choice(body))
             decision_id, decision = self.routing.decide(turns, principal.tenant, "chat")
             notes.lane, notes.is_stream = decision.lane, bool(body.stream)
-            call = Call(raw, body, principal, decision_id, decision, notes, receive, send)
+            call = Call(raw, body, principal, decision_id, decision, notes, receive, send, scope["headers"])
             with watch_client(receive):
                 if decision.lane == "fast":
                     await answer_fast(call, self.transport, self.fast_model)

@@ -1,6 +1,8 @@
 """The slow lane of the chat door: the request becomes a job like any other; the connection only watches it.
 
-Streamed: progress as ``reasoning_content``, then the answer. Whole: the answer once the job has ended. A client that leaves cancels nothing.
+Streamed: progress as ``reasoning_content``, then the answer. Whole: the answer once the job has ended. A client that leaves cancels nothing. A job
+that asks a question, is paused or waits for a budget says so in the stream and is waited for either way: whoever watches it elsewhere can let it go
+on, and a chat completion has no words for "ask me again later".
 """
 
 import contextlib
@@ -8,17 +10,18 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.asgi import dump_json, send_whole
-from gateway.chat.call import Call
+from gateway.asgi import RawHeaders, dump_json, send_whole
+from gateway.chat.call import PATH, Call
 from gateway.chat.fast import error_frame
 from gateway.chat.progress import progress_line
 from gateway.jobs import JobDesk, check_job
+from gateway.once import REPLAYED_HEADER, Repeatable, repeatable
 from gateway.routing import title_of
 from gateway.streams import Tails
 from router.overrides import strip_command
 from tandem.errors import GatewayStopping, InvalidRequest, JobFailed, TandemError
 from tandem.ids import IdFactory, JobId, StreamId
-from tandem.ports import JobStore, NewJob
+from tandem.ports import Created, JobStore, NewJob
 from tandem.schemas.base import JsonObject
 from tandem.schemas.chat import ChatMessage
 from tandem.schemas.events import JobEvent
@@ -28,6 +31,7 @@ from tandem.sse import DONE_FRAME, OPENAI_KEEPALIVE, RESPONSE_HEADERS, data_fram
 _HEADERS: Final = [(name.encode(), value.encode()) for name, value in RESPONSE_HEADERS.items() if name != "content-type"]
 _EVENT_STREAM: Final = RESPONSE_HEADERS["content-type"].encode()
 _METADATA_KEYS: Final = 16
+_REPLAYED: Final = (REPLAYED_HEADER.encode(), b"true")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +50,18 @@ class SlowLane:
 
     async def answer(self, call: Call) -> None:
         """Submit and watch. Raises ``TandemError`` until the first byte is out; later faults become an error event."""
-        job = await self._submit(call)
-        await (self._stream(call, job) if call.body.stream else self._whole(call, job))
+        created = await self._submit(call)
+        await (self._stream(call, created) if call.body.stream else self._whole(call, created))
 
-    async def _submit(self, call: Call) -> Job:
+    async def _submit(self, call: Call) -> Created:
         if field := call.body.fast_only():
             raise InvalidRequest(f"{field!r} needs the fast lane; leave it out, or ask for model 'fast'", param=field)
         request = job_request(call.body.conversation(), call.body.metadata)
         check_job(request, max_input_chars=self.max_input_chars, tools=self.tools)
         newest = request.input[-1].content if isinstance(request.input, list) else request.input
-        created = await self.desk.submit(
+        # How hard to think is part of what is asked, streaming is not: a repeated call may watch the same job in another way.
+        once = _repeatable(call).of(request.model_copy(update={"effort": call.body.effort}))
+        return await self.desk.submit(
             NewJob(
                 id=self.ids.job(),
                 tenant=call.principal.tenant,
@@ -64,12 +70,12 @@ class SlowLane:
                 effort=call.decision.effort,
                 title=title_of(newest),
                 decision_id=call.decision_id,
+                once=once,
             )
         )
-        return created.job
 
-    async def _whole(self, call: Call, job: Job) -> None:
-        job_id = JobId(job.id)
+    async def _whole(self, call: Call, created: Created) -> None:
+        job_id = JobId(created.job.id)
         async with contextlib.aclosing(self.tails.tail(StreamId(job_id), -1, pause_s=self.heartbeat_s)) as events:
             async for event in events:
                 if event is not None and event.type in JobEvent.TERMINAL:
@@ -78,13 +84,13 @@ class SlowLane:
         if fault := failure_of(ended):
             raise fault
         call.notes.has_started, call.notes.status = True, 200
-        await send_whole(call.send, 200, call.headers(b"application/json", job_id), dump_json(self._completion(ended)))
+        await send_whole(call.send, 200, _headers(call, b"application/json", created), dump_json(self._completion(ended)))
 
-    async def _stream(self, call: Call, job: Job) -> None:
-        job_id = JobId(job.id)
+    async def _stream(self, call: Call, created: Created) -> None:
+        job, job_id = created.job, JobId(created.job.id)
         call.notes.has_started, call.notes.status = True, 200
         call.notes.ttft_s = time.monotonic() - call.notes.started
-        await call.send({"type": "http.response.start", "status": 200, "headers": call.headers(_EVENT_STREAM, job_id) + _HEADERS})
+        await call.send({"type": "http.response.start", "status": 200, "headers": _headers(call, _EVENT_STREAM, created) + _HEADERS})
         await self._send(call, self._chunk(job, {"role": "assistant", "content": ""}))
         try:
             await self._send_progress(call, job)
@@ -129,6 +135,16 @@ class SlowLane:
 
     async def _send(self, call: Call, data: bytes) -> None:
         await call.send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+def _headers(call: Call, content_type: bytes, created: Created) -> RawHeaders:
+    headers = call.headers(content_type, JobId(created.job.id))
+    return [*headers, _REPLAYED] if created.is_replay else headers
+
+
+def _repeatable(call: Call) -> Repeatable:
+    sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.sent_headers}
+    return repeatable("POST", PATH, call.principal, sent)
 
 
 def job_request(conversation: list[ChatMessage], metadata: dict[str, str] | None) -> JobRequest:

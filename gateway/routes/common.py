@@ -1,17 +1,17 @@
-"""What every door's file uses: the services, the caller with the scope a door needs, and ids read from the path."""
+"""What every door's file uses: the services, the caller with the scope a door needs, and ids read from the path.
+
+Dependencies are ``async`` although they wait for nothing: FastAPI sends a plain function to a thread, which costs more than all of them do.
+"""
 
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from gateway.auth import Principal
+from gateway.auth import PRINCIPAL_KEY, Principal
 from gateway.dependencies import Services
 from tandem.errors import InvalidRequest, NotFound
-from tandem.ids import is_id
+from tandem.ids import JobId, is_id
 from tandem.schemas.keys import Scope
-
-PRINCIPAL_KEY = "tandem.principal"
-"""Where ``app.py`` leaves the authenticated caller in the ASGI scope."""
 
 
 class Needs:
@@ -20,13 +20,13 @@ class Needs:
     def __init__(self, scope: Scope) -> None:
         self.scope: Scope = scope
 
-    def __call__(self, request: Request) -> Principal:
+    async def __call__(self, request: Request) -> Principal:
         principal = cast("Principal", request.scope[PRINCIPAL_KEY])
         principal.require(self.scope)
         return principal
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
     return cast("Services", request.app.state.services)
 
 
@@ -37,11 +37,22 @@ MayWriteJobs = Annotated[Principal, Depends(Needs("jobs:write"))]
 MayAdminister = Annotated[Principal, Depends(Needs("admin"))]
 
 
-def known_id(text: str, prefix: str, what: str) -> str:
-    """The id from the path. Raises ``NotFound`` for what cannot be one: a malformed id and an unknown one are not told apart."""
+def known_id(text: str, prefix: str, what: str, param: str | None = None) -> str:
+    """The id from the path, or from the parameter ``param``.
+
+    Raises ``NotFound`` for what cannot be one: a malformed id and an unknown one are not told apart.
+    """
     if not is_id(text, prefix):
-        raise NotFound(f"no {what} {text[:64]!r}; list them to find its id", param=f"{what}_id")
+        raise NotFound(f"no {what} {text[:64]!r}; its id is '{prefix}_' and 26 characters: check it", param=param or f"{what}_id")
     return text
+
+
+async def _known_job(job_id: str) -> JobId:
+    return JobId(known_id(job_id, "job", "job"))
+
+
+KnownJob = Annotated[JobId, Depends(_known_job)]
+"""The job id of a door's path."""
 
 
 def start_cursor(after: int | None, last_event_id: str | None) -> int:

@@ -1,22 +1,23 @@
-"""``/v1/jobs``: submit, read, wait, list, follow, cancel."""
+"""``/v1/jobs``: submit, list, read, wait, follow, delete. What changes a job is in ``job_changes.py``."""
 
+import asyncio
 import contextlib
-import hashlib
 import re
+from functools import partial
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from gateway.auth import Principal
 from gateway.dependencies import Services
-from gateway.jobs import check_job
-from gateway.routes.common import MayReadJobs, MayWriteJobs, UseServices, known_id, start_cursor
-from gateway.routes.events import event_stream, page, wants_stream
+from gateway.once import REPLAYED_HEADER, MayRepeat
+from gateway.routes.common import KnownJob, MayReadJobs, MayWriteJobs, UseServices, known_id, start_cursor
+from gateway.routes.events import Log, Snapshot, event_stream, page, wants_stream
 from gateway.routing import newest_and_history, title_of
 from router.overrides import strip_command
-from tandem.errors import EgressDenied, InvalidRequest
-from tandem.ids import DecisionId, JobId, StreamId, TenantId, ThreadId, is_id
-from tandem.ports import NewJob, Turns
+from tandem.errors import CursorExpired, InvalidRequest
+from tandem.ids import DecisionId, JobId, ScheduleId, StreamId, TenantId, ThreadId
+from tandem.ports import Created, JobFilter, NewJob, Turns
 from tandem.schemas.chat import ChatMessage
 from tandem.schemas.events import Event, EventPage, JobEvent
 from tandem.schemas.jobs import Job, JobPage, JobRequest, JobStatus
@@ -24,25 +25,26 @@ from tandem.schemas.routing import Effort
 
 MAX_WAIT_S: Final = 60.0
 _POLL_AFTER_S: Final = "2"
-_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
+_METADATA: Final = re.compile(r"metadata\[([^\x00]{1,64})\]", re.DOTALL)
+_LISTED_BY: Final = frozenset({"status", "after", "limit", "thread_id", "parent_id", "schedule_id"})
+_METADATA_PARAMETER: Final = {
+    "name": "metadata",
+    "in": "query",
+    "required": False,
+    "style": "deepObject",
+    "explode": True,
+    "description": "Pairs the job must have, as metadata[key]=value.",
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+}
 doors = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
 @doors.post("", status_code=202)
-async def submit_job(
-    request: JobRequest,
-    services: UseServices,
-    caller: MayWriteJobs,
-    response: Response,
-    idempotency_key: Annotated[str | None, Header(description="Sending the same key and body again returns the same job.")] = None,
-) -> Job:
+async def submit_job(request: JobRequest, services: UseServices, caller: MayWriteJobs, repeat: MayRepeat, response: Response) -> Job:
     """Hand over a task. The answer comes after the commit: an accepted job is never lost."""
-    if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
-        raise InvalidRequest("the header Idempotency-Key must be 1 to 255 printable ASCII characters; send a shorter one", param="Idempotency-Key")
+    once = repeat.of(request)
     request = _cleaned(request)
-    check_job(request, max_input_chars=services.settings.gateway.max_input_chars, tools=services.dependencies.tools)
-    thread_id = _thread_of(request)
-    await _check_webhook(services, request.webhook_url)
+    await services.check_request(request)
     effort, decision_id = _effort(services, caller, request)
     created = await services.desk.submit(
         NewJob(
@@ -52,53 +54,94 @@ async def submit_job(
             request=request,
             effort=effort,
             title=title_of(request.input if isinstance(request.input, str) else request.input[-1].content),
-            thread_id=thread_id,
+            thread_id=None if request.thread_id is None else ThreadId(request.thread_id),
             decision_id=decision_id,
-            idempotency_key=idempotency_key,
-            fingerprint=fingerprint(request) if idempotency_key else None,
+            once=once,
         )
     )
+    return accepted(created, response)
+
+
+def accepted(created: Created, response: Response) -> Job:
+    """The new job, with the headers that say where it is and when to look."""
     response.headers["location"] = f"/v1/jobs/{created.job.id}"
     response.headers["retry-after"] = _POLL_AFTER_S
     if created.is_replay:
-        response.headers["idempotent-replayed"] = "true"
+        response.headers[REPLAYED_HEADER] = "true"
     return created.job
 
 
-@doors.get("")
+async def _filter(
+    request: Request,
+    status: JobStatus | None = None,
+    thread_id: str | None = None,
+    parent_id: str | None = None,
+    schedule_id: str | None = None,
+) -> JobFilter:
+    """The filter of a listing. What cannot be an id matches nothing, so it is refused like an unknown parameter rather than ignored."""
+    metadata: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        pair = _METADATA.fullmatch(name)
+        if pair is None and name not in _LISTED_BY:
+            raise InvalidRequest(f"{name[:64]!r} does not filter jobs; use {', '.join(sorted(_LISTED_BY))} or metadata[key]", param=name[:64])
+        if pair is None:
+            if len(request.query_params.getlist(name)) > 1:
+                raise InvalidRequest(f"{name!r} is given twice; ask once for each value", param=name)
+            continue
+        if metadata.setdefault(pair[1], value) != value:
+            raise InvalidRequest(f"{name!r} is given twice with different values; a job has one value per key", param=name)
+        if "\x00" in value:
+            raise InvalidRequest(f"{name!r} holds the character U+0000; remove it", param=name)
+    return JobFilter(
+        status=status,
+        metadata=metadata,
+        thread_id=None if thread_id is None else ThreadId(known_id(thread_id, "thr", "thread")),
+        parent_id=None if parent_id is None else JobId(known_id(parent_id, "job", "job", "parent_id")),
+        schedule_id=None if schedule_id is None else ScheduleId(known_id(schedule_id, "sch", "schedule")),
+    )
+
+
+@doors.get("", openapi_extra={"parameters": [_METADATA_PARAMETER]})
 async def list_jobs(
     services: UseServices,
     caller: MayReadJobs,
-    status: JobStatus | None = None,
+    where: Annotated[JobFilter, Depends(_filter)],
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> JobPage:
     """The tenant's jobs, newest first."""
-    cursor = None if after is None else JobId(known_id(after, "job", "job"))
-    found = await services.dependencies.storage.jobs.list(caller.tenant, status=status, after=cursor, limit=limit + 1)
+    cursor = None if after is None else JobId(known_id(after, "job", "job", "after"))
+    found = await services.dependencies.storage.jobs.list(caller.tenant, where=where, after=cursor, limit=limit + 1)
     jobs = list(found)[:limit]
     return JobPage(data=jobs, next_after=jobs[-1].id if len(found) > limit else None)
 
 
 @doors.get("/{job_id}")
 async def read_job(
-    job_id: str,
+    job_id: KnownJob,
     services: UseServices,
     caller: MayReadJobs,
-    wait: Annotated[float | None, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the job's end.")] = None,
+    wait: Annotated[
+        float | None, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the job's end, or for a state in which somebody must act.")
+    ] = None,
 ) -> Job:
-    """The job as it stands; with ``wait``, as soon as it ends or the seconds are over."""
-    known = JobId(known_id(job_id, "job", "job"))
-    job = await services.dependencies.storage.jobs.get(known, caller.tenant)
-    if not wait or job.status.is_terminal:
+    """The job as it stands; with ``wait``, as soon as it ends, is parked until somebody acts, or the seconds are over."""
+    job = await services.dependencies.storage.jobs.get(job_id, caller.tenant)
+    if not wait or job.status.is_terminal or job.status.is_parked:
         return job
-    await _wait_for_end(services, known, job.last_seq, wait)
-    return await services.dependencies.storage.jobs.get(known, caller.tenant)
+    await _wait_for_rest(services, job_id, job.last_seq, wait)
+    return await services.dependencies.storage.jobs.get(job_id, caller.tenant)
+
+
+@doors.delete("/{job_id}", status_code=204)
+async def delete_job(job_id: KnownJob, services: UseServices, caller: MayWriteJobs) -> None:
+    """Delete an ended job with its events, artifacts and recorded steps. Webhooks that are still to be sent are sent."""
+    await services.dependencies.storage.jobs.purge(job_id, caller.tenant)
 
 
 @doors.get("/{job_id}/events", response_model=EventPage, responses={200: {"content": {"text/event-stream": {}}}})
 async def read_job_events(
-    job_id: str,
+    job_id: KnownJob,
     services: UseServices,
     caller: MayReadJobs,
     after: Annotated[int | None, Query(ge=-1)] = None,
@@ -107,26 +150,20 @@ async def read_job_events(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> EventPage | Response:
     """A page of the job's events; with ``Accept: text/event-stream`` the live stream, which ends with the job. 204: the job's last event was read."""
-    known = JobId(known_id(job_id, "job", "job"))
-    job = await services.dependencies.storage.jobs.get(known, caller.tenant)
+    job = await services.dependencies.storage.jobs.get(job_id, caller.tenant)
     cursor = start_cursor(after, last_event_id)
-    is_over = job.status.is_terminal and cursor >= job.last_seq
+    is_over = job.status.is_terminal and cursor == job.last_seq
+    log = Log(StreamId(job_id), job.last_seq, _is_end, partial(_snapshot, services, job_id, caller.tenant))
     if wants_stream(accept):
         # 204 is what tells an EventSource to stop reconnecting.
-        return Response(status_code=204) if is_over else event_stream(services, StreamId(known), cursor, _is_end)
-    found = await page(services.dependencies.storage.events, StreamId(known), cursor, limit, _is_end)
-    return found.model_copy(update={"is_final": found.is_final or is_over})
+        return Response(status_code=204) if is_over else event_stream(services, log, cursor)
+    found = await page(services.dependencies.storage.events, log, cursor, limit)
+    return found.model_copy(update={"is_final": found.is_final or (job.status.is_terminal and found.next_after == job.last_seq)})
 
 
-@doors.post("/{job_id}/cancel")
-async def cancel_job(job_id: str, services: UseServices, caller: MayWriteJobs) -> Job:
-    """Ask for the job's end. A queued job ends at once, a running one within about a second; an ended one is returned unchanged."""
-    return await services.desk.cancel(JobId(known_id(job_id, "job", "job")), caller.tenant)
-
-
-def fingerprint(request: JobRequest) -> str:
-    """Digest of the body in canonical form: field order and spelled-out defaults do not matter."""
-    return hashlib.sha256(request.model_dump_json(by_alias=True).encode()).hexdigest()
+async def _snapshot(services: Services, job_id: JobId, tenant: TenantId) -> Snapshot:
+    job = await services.dependencies.storage.jobs.get(job_id, tenant)
+    return Snapshot(job.model_dump(mode="json", by_alias=True), job.last_seq, job.status.is_terminal)
 
 
 def _is_end(event: Event) -> bool:
@@ -140,23 +177,6 @@ def _cleaned(request: JobRequest) -> JobRequest:
     return request
 
 
-def _thread_of(request: JobRequest) -> ThreadId | None:
-    if request.thread_id is None:
-        return None
-    if not is_id(request.thread_id, "thr"):
-        raise InvalidRequest(f"'thread_id' {request.thread_id[:64]!r} is no thread's id; make one with POST /v1/threads", param="thread_id")
-    return ThreadId(request.thread_id)
-
-
-async def _check_webhook(services: Services, url: str | None) -> None:
-    if url is None:
-        return
-    try:
-        await services.dependencies.check_webhook(url)
-    except (EgressDenied, InvalidRequest) as error:
-        raise type(error)(error.message, param="webhook_url") from None
-
-
 def _effort(services: Services, caller: Principal, request: JobRequest) -> tuple[Effort, DecisionId | None]:
     if request.effort is not None:
         return request.effort, None
@@ -166,9 +186,11 @@ def _effort(services: Services, caller: Principal, request: JobRequest) -> tuple
     return decision.effort, decision_id
 
 
-async def _wait_for_end(services: Services, job_id: JobId, after: int, wait_s: float) -> None:
-    async with contextlib.aclosing(services.tails.tail(StreamId(job_id), after, pause_s=wait_s, max_s=wait_s)) as events:
-        deadline = services.dependencies.clock.monotonic() + wait_s
-        async for event in events:
-            if event is None or _is_end(event) or services.dependencies.clock.monotonic() >= deadline:
-                return
+async def _wait_for_rest(services: Services, job_id: JobId, after: int, wait_s: float) -> None:
+    """Return at the event after which nothing comes, for good or until somebody acts."""
+    # A log that is swept meanwhile belongs to a job that has ended.
+    with contextlib.suppress(TimeoutError, CursorExpired):
+        async with asyncio.timeout(wait_s), contextlib.aclosing(services.tails.tail(StreamId(job_id), after, pause_s=wait_s)) as events:
+            async for event in events:
+                if event is not None and (_is_end(event) or event.type in JobEvent.PARKED):
+                    return

@@ -1,9 +1,11 @@
 """``/v1/keys``: an administrator's keys for their own tenant. A token is shown once, at its creation; only its digest is stored."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Header
 
 from gateway.routes.common import MayAdminister, UseServices, known_id
-from tandem.errors import NotFound
+from tandem.errors import InvalidRequest, NotFound
 from tandem.ids import KeyId
 from tandem.schemas.keys import ApiKey, CreatedKey, KeyCreate, KeyPage
 from tandem.secrets import digest, new_token
@@ -12,8 +14,17 @@ doors = APIRouter(prefix="/v1/keys", tags=["keys"])
 
 
 @doors.post("", status_code=201)
-async def create_key(request: KeyCreate, services: UseServices, caller: MayAdminister) -> CreatedKey:
-    """Make a key."""
+async def create_key(
+    request: KeyCreate,
+    services: UseServices,
+    caller: MayAdminister,
+    idempotency_key: Annotated[str | None, Header(description="Refused: a token is shown once and cannot be shown again.")] = None,
+) -> CreatedKey:
+    """Make a key. When the answer got lost, find the key in the list by its name, revoke it and make another one."""
+    if idempotency_key is not None:
+        raise InvalidRequest(
+            "the header Idempotency-Key is not taken here: a repeated answer could not show the token again; leave it out", param="Idempotency-Key"
+        )
     needs = services.dependencies
     key_id = needs.ids.key()
     token, secret = new_token(key_id)

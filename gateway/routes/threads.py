@@ -1,13 +1,16 @@
 """``/v1/threads``: conversations whose turns the gateway owns; a client sends and watches."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
+from gateway.dependencies import Services
+from gateway.once import REPLAYED_HEADER, MayRepeat
 from gateway.routes.common import MayChat, UseServices, known_id, start_cursor
-from gateway.routes.events import event_stream, page, wants_stream
+from gateway.routes.events import Log, Snapshot, event_stream, page, wants_stream
 from tandem.errors import InputTooLong, InvalidRequest
-from tandem.ids import StreamId, ThreadId, TurnId
+from tandem.ids import StreamId, TenantId, ThreadId, TurnId
 from tandem.schemas.events import Event, EventPage
 from tandem.schemas.threads import MessageCreate, MessagePage, Thread, ThreadCreate, ThreadPage, Turn
 
@@ -15,9 +18,12 @@ doors = APIRouter(prefix="/v1/threads", tags=["threads"])
 
 
 @doors.post("", status_code=201)
-async def create_thread(request: ThreadCreate, services: UseServices, caller: MayChat, response: Response) -> Thread:
+async def create_thread(request: ThreadCreate, services: UseServices, caller: MayChat, repeat: MayRepeat, response: Response) -> Thread:
     """Begin a conversation."""
-    thread = await services.dependencies.storage.threads.create(services.dependencies.ids.thread(), caller.tenant, request.title)
+    thread_id = services.dependencies.ids.thread()
+    thread = await services.dependencies.storage.threads.create(thread_id, caller.tenant, request.title, once=repeat.of(request))
+    if thread.id != thread_id:
+        response.headers[REPLAYED_HEADER] = "true"
     response.headers["location"] = f"/v1/threads/{thread.id}"
     return thread
 
@@ -27,7 +33,7 @@ async def list_threads(
     services: UseServices, caller: MayChat, after: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 20
 ) -> ThreadPage:
     """The tenant's conversations, newest first."""
-    cursor = None if after is None else ThreadId(known_id(after, "thr", "thread"))
+    cursor = None if after is None else ThreadId(known_id(after, "thr", "thread", "after"))
     found = await services.dependencies.storage.threads.list(caller.tenant, after=cursor, limit=limit + 1)
     threads = list(found)[:limit]
     return ThreadPage(data=threads, next_after=threads[-1].id if len(found) > limit else None)
@@ -40,15 +46,17 @@ async def read_thread(thread_id: str, services: UseServices, caller: MayChat) ->
 
 
 @doors.post("/{thread_id}/messages", status_code=202)
-async def send_message(thread_id: str, request: MessageCreate, services: UseServices, caller: MayChat, response: Response) -> Turn:
+async def send_message(thread_id: str, request: MessageCreate, services: UseServices, caller: MayChat, repeat: MayRepeat, response: Response) -> Turn:
     """Say something. The gateway owns the turn from here; its course is in the thread's events, also when nobody watches."""
     limit = services.settings.gateway.max_input_chars
     if len(request.content) > limit:
         raise InputTooLong(f"'content' has {len(request.content)} characters, {limit} are allowed; shorten it", param="content")
     if not request.content.strip():
         raise InvalidRequest("'content' is blank; say something", param="content")
-    work = await services.turns.begin(_known(thread_id), caller, request)
+    work = await services.turns.begin(_known(thread_id), caller, request, repeat.of(request))
     response.headers["location"] = f"/v1/threads/{thread_id}/events?after={work.user_message.seq - 1}"
+    if work.is_replay:
+        response.headers[REPLAYED_HEADER] = "true"
     return work.turn
 
 
@@ -82,11 +90,17 @@ async def read_thread_events(
 ) -> EventPage | Response:
     """A page of the conversation's events; with ``Accept: text/event-stream`` the live stream."""
     known = _known(thread_id)
-    await services.dependencies.storage.threads.get(known, caller.tenant)
+    thread = await services.dependencies.storage.threads.get(known, caller.tenant)
     cursor = start_cursor(after, last_event_id)
+    log = Log(StreamId(known), thread.last_seq, _never, partial(_snapshot, services, known, caller.tenant))
     if wants_stream(accept):
-        return event_stream(services, StreamId(known), cursor, _never)
-    return await page(services.dependencies.storage.events, StreamId(known), cursor, limit, _never)
+        return event_stream(services, log, cursor)
+    return await page(services.dependencies.storage.events, log, cursor, limit)
+
+
+async def _snapshot(services: Services, thread_id: ThreadId, tenant: TenantId) -> Snapshot:
+    thread = await services.dependencies.storage.threads.get(thread_id, tenant)
+    return Snapshot(thread.model_dump(mode="json"), thread.last_seq, is_final=False)
 
 
 @doors.post("/{thread_id}/turns/{turn_id}/cancel")

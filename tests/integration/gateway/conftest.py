@@ -20,8 +20,8 @@ from gateway.chat.aiohttp_transport import AiohttpTransport
 from gateway.dependencies import Dependencies, Services, open_dependencies
 from tandem.events import MemoryNotifier
 from tandem.ids import JobId, KeyId, TenantId
-from tandem.ports import Claim, NewEvent, Outcome, Storage
-from tandem.schemas.jobs import JobResult, JobStatus, Usage, Verification
+from tandem.ports import Claim, JobFilter, NewEvent, Outcome, Parking, Storage
+from tandem.schemas.jobs import JobResult, JobStatus, JobView, Usage, Verification
 from tandem.schemas.keys import ALL_SCOPES, Scope
 from tandem.secrets import digest, new_token
 from tandem.settings import Settings
@@ -109,13 +109,13 @@ class ModelServer:
 
 
 class Hints:
-    """A queue that remembers whom it woke."""
+    """A queue that counts how often it woke a worker."""
 
     def __init__(self) -> None:
-        self.hinted: list[JobId] = []
+        self.count = 0
 
-    async def hint(self, job_id: JobId) -> bool:
-        self.hinted.append(job_id)
+    async def hint(self, count: int = 1) -> bool:
+        self.count += count
         return True
 
     async def close(self) -> None:
@@ -153,27 +153,31 @@ class House:
     def openai(self) -> AsyncOpenAI:
         return AsyncOpenAI(base_url=f"{self.url}/v1", api_key=self.token, max_retries=0, timeout=20)
 
-    async def next_job(self, number: int = 1) -> JobId:
-        """The id of the ``number``-th job that workers were told of."""
+    async def next_job(self, number: int = 1, tenant: str = "acme") -> JobId:
+        """The id of the ``number``-th job of the tenant, once workers were woken that often."""
         async with asyncio.timeout(10):
-            while len(self.hints.hinted) < number:
+            while self.hints.count < number:
                 await asyncio.sleep(0.005)
-        return self.hints.hinted[number - 1]
+        newest_first = await self.storage.jobs.list(TenantId(tenant), where=JobFilter(), after=None, limit=100)
+        return JobId(newest_first[-number].id)
 
     async def claim(self, job_id: JobId) -> Claim:
-        claim = await self.storage.jobs.claim(job_id, "test-worker", 15, 5)
+        claim = await self.storage.work.claim("test-worker", 15, 5, job_id=job_id)
         assert claim is not None
         await self.dependencies.notifier.notify(claim.appended)
         return claim
 
-    async def tell(self, claim: Claim, *events: NewEvent) -> None:
-        await self.dependencies.notifier.notify(await self.storage.jobs.append(claim.job_id, claim.epoch, events))
+    async def tell(self, claim: Claim, *events: NewEvent, view: JobView | None = None) -> None:
+        await self.dependencies.notifier.notify(await self.storage.work.append(claim.job_id, claim.epoch, events, view))
+
+    async def park(self, claim: Claim, parking: Parking) -> None:
+        await self.dependencies.notifier.notify(await self.storage.work.park(claim.job_id, claim.epoch, parking))
 
     async def finish(self, claim: Claim, text: str = "42", status: JobStatus = JobStatus.COMPLETED, **fields: Any) -> None:
         verification = Verification(level="V2")
         result = JobResult(output_text=text, answer=text, confidence=1.0, verification=verification, usage=Usage(input_tokens=10, output_tokens=5))
         outcome = Outcome(status=status, result=result if status is JobStatus.COMPLETED else None, **fields)  # type: ignore[arg-type]
-        await self.dependencies.notifier.notify(await self.storage.jobs.finish(claim.job_id, claim.epoch, outcome))
+        await self.dependencies.notifier.notify(await self.storage.work.finish(claim.job_id, claim.epoch, outcome))
 
     async def work(self, number: int = 1, text: str = "42") -> JobId:
         """Be the worker of one job, from hint to end."""
@@ -206,19 +210,21 @@ OpenHouse = Callable[..., Any]
 
 @pytest.fixture
 def open_house(tmp_path: Path, model: ModelServer, database_url: str | None) -> OpenHouse:
-    """Opens gateways with other settings: ``async with open_house(gateway={"max_in_flight": 1}) as house``."""
+    """Opens gateways with other settings: ``async with open_house(gateway={"max_in_flight": 1}) as house``; with ``has_redis`` as configured."""
 
     @asynccontextmanager
-    async def opened(*, is_aiohttp: bool = False, **sections: Any) -> AsyncGenerator[House]:
+    async def opened(*, is_aiohttp: bool = False, has_redis: bool = False, **sections: Any) -> AsyncGenerator[House]:
         fast = {"url": model.url, "model": "m-fast", "read_timeout_s": 5} | sections.pop("fast", {})
         slow = {"url": model.url, "model": "m-slow"} | sections.pop("slow", {})
         database = {"url": database_url} if database_url else {}
         settings = Settings.model_validate({"home": tmp_path, "fast": fast, "slow": slow, "database": database} | sections)
         real = open_dependencies(settings)
-        await real.queue.close()
-        await real.notifier.close()
         hints = Hints()
-        dependencies = replace(real, queue=hints, notifier=MemoryNotifier())
+        dependencies = real
+        if not has_redis:
+            await real.queue.close()
+            await real.notifier.close()
+            dependencies = replace(real, queue=hints, notifier=MemoryNotifier())
         if is_aiohttp:
             dependencies = replace(dependencies, open_transport=lambda: AiohttpTransport(settings.model_url("fast"), settings.fast, "fast"))
         gateway = create_app(settings, dependencies)
@@ -230,8 +236,8 @@ def open_house(tmp_path: Path, model: ModelServer, database_url: str | None) -> 
             await asyncio.sleep(0.005)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         house = House(url, settings, gateway.services, dependencies, model, hints)
-        house.token, house.other_token = await house.new_token("acme"), await house.new_token("rival")
         try:
+            house.token, house.other_token = await house.new_token("acme"), await house.new_token("rival")
             yield house
         finally:
             gateway.services.tails.stop()

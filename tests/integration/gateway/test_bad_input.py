@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 from typing import Any
 
 import openai
@@ -61,12 +62,36 @@ CASES: list[tuple[str, bytes, int, str, str | None]] = [
     (JOBS, job(tools=["rm_rf"]), 400, "unknown_tool", "tools"),
     (JOBS, job(input="a\x00b"), 400, "invalid_request", "input"),
     (JOBS, b'{"input":"\\udfff"}', 400, "invalid_request", "input"),
+    (JOBS, job(run_at="0001-01-01T00:00:00+14:00"), 400, "invalid_request", "run_at"),
+    (JOBS, job(deadline="9999-12-31T23:59:59-14:00"), 400, "invalid_request", "deadline"),
+    ("/v1/responses", b'{"model":"fast","input":"x","text":{"format":{"type":"json_schema","schema":{"type":7}}}}', 400, "*", "text.format.schema"),
+    ("/v1/responses", b'{"model":"slow","input":"x","text":{"format":{"type":"json_schema","schema":{"type":7}}}}', 400, "*", "text.format.schema"),
     (JOBS, job(input="x" * 200_000), 400, "input_too_long", "input"),
     (JOBS, job(answer={"kind": "json", "schema": {"type": 7}}), 400, "invalid_request", "answer.schema"),
     (JOBS, job(thread_id="thr_nope"), 400, "invalid_request", "thread_id"),
     (JOBS, job(thread_id="thr_00000000000000000000000000"), 404, "not_found", "thread_id"),
     (JOBS, job(webhook_url="http://127.0.0.1/hook"), 400, "egress_denied", "webhook_url"),
     (JOBS, job(webhook_url="nonsense"), 400, "*", "webhook_url"),
+    (JOBS, job(webhook_url="http://169.254.169.254/latest"), 400, "egress_denied", "webhook_url"),
+    (JOBS, job(webhook_url="https://[::ffff:10.0.0.1]/hook"), 400, "egress_denied", "webhook_url"),
+    (JOBS, job(webhook_url="https://192.168.1.1/hook"), 400, "egress_denied", "webhook_url"),
+    (JOBS, job(webhook_url="https://2130706433/hook"), 400, "*", "webhook_url"),
+    (JOBS, job(webhook_url="https://user:pw@example.com/hook"), 400, "*", "webhook_url"),
+    (JOBS, job(webhook_endpoints=["nonsense"]), 400, "invalid_request", "webhook_endpoints"),
+    (JOBS, job(webhook_endpoints=["whe_00000000000000000000000000"]), 404, "not_found", "webhook_endpoints"),
+    (JOBS, job(parent_id="nonsense"), 400, "invalid_request", "parent_id"),
+    (JOBS, job(parent_id="job_00000000000000000000000000"), 404, "not_found", "parent_id"),
+    (JOBS, job(budget={"max_seconds": 1e9}), 400, "invalid_request", "budget.max_seconds"),
+    (JOBS, job(budget={"max_tokens": 10**30}), 400, "invalid_request", "budget.max_tokens"),
+    (JOBS, job(budget={"max_cost_usd": -0.01}), 400, "invalid_request", "budget.max_cost_usd"),
+    (JOBS, b'{"input":"x","budget":{"max_seconds":NaN}}', 400, "invalid_request", "budget.max_seconds"),
+    (JOBS, b'{"input":"x","budget":{"max_cost_usd":Infinity}}', 400, "invalid_request", "budget.max_cost_usd"),
+    (JOBS, job(deadline="2020-01-01T00:00:00Z"), 400, "invalid_request", "deadline"),
+    (JOBS, job(deadline="2030-01-01T00:00:00"), 400, "invalid_request", "deadline"),
+    (JOBS, job(run_at="9999-01-01T00:00:00Z"), 400, "invalid_request", "run_at"),
+    (JOBS, job(documents=[{"name": "a", "text": "x" * 150_000}, {"name": "b", "text": "x" * 60_000}]), 400, "input_too_long", "documents"),
+    (JOBS, job(documents=[{"name": "a", "text": "x"}, {"name": "a", "text": "y"}]), 400, "invalid_request", "documents"),
+    (JOBS, job(documents=[{"name": "a", "text": ""}]), 400, "invalid_request", "documents.0.text"),
     (JOBS, b"{", 400, "invalid_request", None),
     (JOBS, b"", 400, "invalid_request", None),
     (JOBS, b"[" * 500_000, 400, "invalid_request", None),
@@ -77,6 +102,8 @@ CASES: list[tuple[str, bytes, int, str, str | None]] = [
     ("/v1/threads/thr_00000000000000000000000000/messages", b'{"content":"  "}', 400, "invalid_request", "content"),
     ("/v1/jobs/job_00000000000000000000000000/cancel", b"", 404, "not_found", "job_id"),
     ("/v1/jobs/nonsense/cancel", b"", 404, "not_found", "job_id"),
+    ("/v1/jobs/nonsense/steer", b'{"message":"x"}', 404, "not_found", "job_id"),
+    ("/v1/jobs/nonsense/inputs/inp_1", b'{"value":"x"}', 404, "not_found", "job_id"),
     ("/v1/keys", b'{"name":"k","scopes":["root"]}', 400, "invalid_request", "scopes.0"),
     ("/v1/router/decide", b'{"text":"hi","lane":"warp"}', 400, "invalid_request", "lane"),
     ("/v1/nothing", b"{}", 404, "not_found", None),
@@ -85,7 +112,7 @@ CASES: list[tuple[str, bytes, int, str, str | None]] = [
 
 async def test_every_bad_request_is_refused_in_the_one_shape(house: Any) -> None:
     for path, body, status, code, param in CASES:
-        got, headers, answer = await raw(house, post(house, path, body))
+        got, headers, answer = await raw(house, post(house, path, body, "idempotency-key: one key for all"))
         detail = ErrorBody.model_validate_json(answer).error
         case = (path, body[:80])
         assert (got, detail.param) == (status, param), (case, detail)
@@ -93,8 +120,11 @@ async def test_every_bad_request_is_refused_in_the_one_shape(house: Any) -> None
         assert headers["content-type"] == "application/json", case
         assert len(headers["x-request-id"]) == 16, case
         assert "Traceback" not in detail.message, case
-    assert list(await house.storage.jobs.list("acme", status=None, after=None, limit=10)) == []
-    assert house.hints.hinted == []
+    database = sqlite3.connect(house.settings.home / "tandem.sqlite3")
+    for table in ("jobs", "events", "idempotency_keys", "outbox"):
+        assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table  # noqa: S608 - names of ours
+    database.close()
+    assert house.hints.count == 0
     assert house.model.asked == []
 
 
@@ -114,6 +144,33 @@ async def test_an_unknown_or_malformed_id_is_not_found(house: Any, path: str) ->
     status, _, answer = await raw(house, post(house, path, b"", method="GET"))
     assert status == 404
     assert ErrorBody.model_validate_json(answer).error.type == "not_found_error"
+
+
+@pytest.mark.parametrize("body", [b'{"input":"\xff\xfe"}', b'{"input":"x","priority":' + b"9" * 5_000 + b"}"])
+async def test_a_body_that_cannot_be_read_is_told_why(house: Any, body: bytes) -> None:
+    status, _, answer = await raw(house, post(house, JOBS, body))
+    detail = ErrorBody.model_validate_json(answer).error
+    assert (status, detail.code) == (400, "invalid_request")
+    assert "send a JSON object" in detail.message
+
+
+async def test_a_defect_of_ours_is_answered_in_the_one_shape(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(house.storage.jobs, "list", broken)
+    status, headers, answer = await raw(house, post(house, JOBS, b"", method="GET"))
+    detail = ErrorBody.model_validate_json(answer).error
+    assert (status, detail.type, detail.code) == (500, "server_error", "internal_error")
+    assert headers["content-type"] == "application/json"
+    assert "secret detail" not in detail.message
+    assert len(headers["x-request-id"]) == 16
+
+
+@pytest.mark.parametrize("query", ["status=completed&status=failed", "limit=1&limit=2", "thread_id=a&thread_id=b"])
+async def test_a_filter_given_twice_is_refused_instead_of_half_obeyed(house: Any, query: str) -> None:
+    status, _, answer = await raw(house, post(house, f"{JOBS}?{query}", b"", method="GET"))
+    assert (status, ErrorBody.model_validate_json(answer).error.param) == (400, query.split("=")[0])
 
 
 @pytest.mark.parametrize("query", ["wait=61", "wait=-1", "wait=soon", "wait=nan"])

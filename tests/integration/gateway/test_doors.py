@@ -1,5 +1,9 @@
 """All doors at once: who may come in, what a stranger sees, keys, health, metrics."""
 
+import asyncio
+import re
+import socket
+import time
 from typing import Any
 
 import pytest
@@ -7,13 +11,32 @@ from fastapi.routing import APIRoute
 
 from gateway.app import METRICS_PATH, PUBLIC_PATHS, create_api
 from gateway.routes.common import Needs
+from tandem.ids import JobId
+from tandem.ports import NewArtifact, Parking
 from tandem.schemas.errors import ErrorBody
 from tandem.schemas.health import Readiness
+from tandem.schemas.inputs import InputAsk
+from tandem.schemas.jobs import JobStatus
 
 pytestmark = pytest.mark.integration
 both_databases = pytest.mark.parametrize("database_url", ["sqlite", "postgres"], indirect=True)
-IDS = {"job_id": "job_", "thread_id": "thr_", "turn_id": "trn_", "key_id": "key_", "model": "auto"}
-BODIES: dict[str, Any] = {"/v1/threads/{thread_id}/messages": {"content": "hi"}, "/v1/threads": {}, "/v1/keys": {"name": "k"}}
+IDS = {
+    "job_id": "job_", "thread_id": "thr_", "turn_id": "trn_", "key_id": "key_", "model": "auto", "input_id": "inp_", "artifact_id": "art_",
+    "schedule_id": "sch_", "endpoint_id": "whe_", "delivery_id": "dlv_", "response_id": "resp_",
+}  # fmt: skip
+SHARED = {"model"}
+"""Ids that every tenant may see."""
+BODIES: dict[str, Any] = {
+    "/v1/threads/{thread_id}/messages": {"content": "hi"},
+    "/v1/jobs/{job_id}": {"priority": 1},
+    "/v1/jobs/{job_id}/steer": {"message": "x"},
+    "/v1/jobs/{job_id}/inputs/{input_id}": {"value": "x"},
+    "/v1/schedules/{schedule_id}": {"name": "mine"},
+    "/v1/webhook_endpoints/{endpoint_id}": {"description": "mine"},
+    "/v1/webhook_endpoints/{endpoint_id}/recover": {"since": "2026-01-01T00:00:00Z"},
+}
+"""Valid bodies of the doors with an id in their path; the others take none."""
+SCHEDULE = {"name": "secret", "cron": "0 3 * * *", "request": {"input": "secret"}}
 
 
 def doors() -> list[tuple[str, str, APIRoute]]:
@@ -27,6 +50,7 @@ def doors() -> list[tuple[str, str, APIRoute]]:
 
 
 def filled(path: str) -> str:
+    assert ids_in(path) <= set(IDS), f"{path} has an id that IDS does not know"
     for name, prefix in IDS.items():
         for form in (f"{{{name}}}", f"{{{name}:path}}"):
             path = path.replace(form, prefix if name == "model" else prefix + "0" * 26)
@@ -67,25 +91,93 @@ async def test_a_key_without_the_scope_is_denied(house: Any) -> None:
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "permission_denied"), (method, path)
 
 
+async def belongings(house: Any) -> dict[str, str]:
+    """One of everything that has an id, made by the first tenant and full of secrets."""
+    needs = house.dependencies
+    async with house.http() as mine:
+
+        async def made(path: str, **fields: Any) -> str:
+            answer = await mine.post(path, json=fields)
+            assert answer.is_success, (path, answer.text)
+            return answer.json()["id"]
+
+        job_id = await made("/v1/jobs", input="secret plan", metadata={"m": "secret"})
+        claim = await house.claim(JobId(job_id))
+        artifact, _ = await house.storage.work.add_artifact(
+            claim.job_id, claim.epoch, NewArtifact(needs.ids.artifact(), "secret", "text/plain", b"secret")
+        )
+        await house.park(claim, Parking(JobStatus.INPUT_REQUIRED, asks=[InputAsk(key="secret", kind="text", prompt="secret?")], wait_s=60))
+        input_id = (await mine.get(f"/v1/jobs/{job_id}/inputs")).json()["data"][0]["id"]
+        thread_id = await made("/v1/threads", title="secret")
+        endpoint_id = await made("/v1/webhook_endpoints", url="https://93.184.216.34/secret", description="secret")
+        return {
+            "job_id": job_id,
+            "artifact_id": artifact.id,
+            "input_id": input_id,
+            "thread_id": thread_id,
+            "turn_id": await made(f"/v1/threads/{thread_id}/messages", content="secret words"),
+            "key_id": await made("/v1/keys", name="secret key"),
+            "schedule_id": await made("/v1/schedules", **SCHEDULE),
+            "endpoint_id": endpoint_id,
+            "delivery_id": await made(f"/v1/webhook_endpoints/{endpoint_id}/test"),
+            "response_id": await made("/v1/responses", input="secret", model="slow", background=True),
+            "model": "auto",
+        }
+
+
+def ids_in(template: str) -> set[str]:
+    return set(re.findall(r"{(\w+)", template))
+
+
 @both_databases
 async def test_one_tenant_sees_nothing_of_another_at_any_door(house: Any) -> None:
-    async with house.http() as mine:
-        job = (await mine.post("/v1/jobs", json={"input": "secret plan", "metadata": {"m": "secret"}})).json()
-        thread = (await mine.post("/v1/threads", json={"title": "secret"})).json()
-        turn = (await mine.post(f"/v1/threads/{thread['id']}/messages", json={"content": "secret words"})).json()
-        key = (await mine.post("/v1/keys", json={"name": "secret key"})).json()
-    ids = {"job_id": job["id"], "thread_id": thread["id"], "turn_id": turn["id"], "key_id": key["id"], "model": "auto"}
+    ids = await belongings(house)
+    guarded = [(method, path) for method, path, _ in doors() if ids_in(path) - SHARED]
+    assert {name for _, path in guarded for name in ids_in(path)} == set(ids) - SHARED, "an id is made that no door takes, or none for a door's id"
     async with house.http(house.other_token) as theirs:
-        for method, template, _ in doors():
-            path = template.replace(":path", "").format(**ids)
-            body = BODIES.get(template, {"input": "mine", "thread_id": thread["id"]} if template == "/v1/jobs" else {"text": "x"})
-            answer = await theirs.request(method, path, json=None if method == "GET" else body)
+        for method, template in guarded:
+            answer = await theirs.request(
+                method, template.replace(":path", "").format(**ids), json=BODIES.get(template) if method in ("POST", "PATCH") else None
+            )
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), (method, template, answer.text)
             assert "secret" not in answer.text, (method, template)
-            if any(f"{{{name}}}" in template for name in ("job_id", "thread_id", "key_id")) or (method, template) == ("POST", "/v1/jobs"):
-                assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), (method, template)
-        assert (await theirs.get(f"/v1/jobs/{job['id']}/events", headers={"accept": "text/event-stream"})).status_code == 404
-    assert (await house.storage.jobs.get(job["id"], "acme")).status.value == "queued"
-    assert (await house.storage.keys.find(key["id"]))[0].revoked_at is None
+        for method, path, _ in doors():
+            if method == "GET" and not ids_in(path):
+                assert "secret" not in (await theirs.get(path)).text, path
+        assert (await theirs.get(f"/v1/jobs/{ids['job_id']}/events", headers={"accept": "text/event-stream"})).status_code == 404
+        assert (await theirs.get(f"/v1/responses/{ids['response_id']}?stream=true")).status_code == 404
+    async with house.http() as mine:  # nothing was changed, and the ids are real: their owner is let in by the same addresses
+        for method, template in guarded:
+            if method == "GET":
+                answer = await mine.get(template.replace(":path", "").format(**ids))
+                assert answer.status_code == 200, (template, answer.text)
+        assert (await mine.get(f"/v1/jobs/{ids['job_id']}")).json()["status"] == "input_required"
+    assert (await house.storage.keys.find(ids["key_id"]))[0].revoked_at is None
+
+
+@both_databases
+async def test_what_belongs_to_another_tenant_cannot_be_named_in_a_body_or_a_query(house: Any) -> None:
+    ids = await belongings(house)
+    bodies: list[tuple[str, dict[str, Any]]] = [
+        *(("/v1/jobs", {"input": "mine"} | named) for named in named_in_a_job(ids)),
+        *(("/v1/schedules", SCHEDULE | {"request": {"input": "mine"} | named}) for named in named_in_a_job(ids) if "parent_id" not in named),
+        ("/v1/responses", {"model": "slow", "input": "mine", "previous_response_id": ids["response_id"]}),
+    ]
+    queries = [
+        ("/v1/jobs", "thread_id"), ("/v1/jobs", "parent_id"), ("/v1/jobs", "schedule_id"), ("/v1/webhook_deliveries", "endpoint_id"),
+        ("/v1/webhook_deliveries", "job_id"),
+    ]  # fmt: skip
+    async with house.http(house.other_token) as theirs:
+        for path, body in bodies:
+            answer = await theirs.post(path, json=body)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), (path, body, answer.text)
+        for path, name in queries:
+            answer = await theirs.get(path, params={name: ids["job_id" if name == "parent_id" else name]})
+            assert (answer.json().get("data"), "secret" in answer.text) in (([], False), (None, False)), (path, name, answer.text)
+
+
+def named_in_a_job(ids: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"thread_id": ids["thread_id"]}, {"parent_id": ids["job_id"]}, {"webhook_endpoints": [ids["endpoint_id"]]}]
 
 
 async def test_a_key_is_made_shown_once_works_and_is_revoked(house: Any) -> None:
@@ -103,6 +195,13 @@ async def test_a_key_is_made_shown_once_works_and_is_revoked(house: Any) -> None
     assert token not in listed
     assert revoked.json()["revoked_at"] is not None
     assert again.json() == revoked.json()
+
+
+async def test_a_key_is_not_made_twice_under_one_idempotency_key(house: Any) -> None:
+    async with house.http() as client:
+        answer = await client.post("/v1/keys", json={"name": "ci"}, headers={"idempotency-key": "k1"})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "Idempotency-Key")
+        assert "ci" not in (await client.get("/v1/keys")).text
 
 
 async def test_models_are_the_lanes_and_what_is_served(house: Any) -> None:
@@ -141,15 +240,38 @@ async def test_a_model_that_is_away_degrades_readiness_and_no_more(open_house: A
     assert answer.json()["components"]["slow_model"] == {"state": "degraded", "detail": "model_unavailable"}
 
 
+@pytest.mark.parametrize("is_listening", [False, True], ids=["refuses", "hangs"])
+async def test_without_redis_jobs_are_accepted_at_once_and_readiness_is_degraded(open_house: Any, is_listening: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections, and never answers
+        port = listener.getsockname()[1]
+        if not is_listening:
+            listener.close()
+        async with open_house(has_redis=True, redis={"url": f"redis://127.0.0.1:{port}/0"}) as house, house.http() as client:
+            await client.get("/v1/jobs")  # the first request opens the database's connection
+            started = time.perf_counter()
+            made = await client.post("/v1/jobs", json={"input": "x"})
+            assert time.perf_counter() - started < 1.5
+            assert made.status_code == 202
+            async with asyncio.timeout(20):
+                while (ready := await client.get("/readyz")).json()["components"]["redis"]["detail"] == "not probed yet":
+                    await asyncio.sleep(0.1)
+            assert (await client.get(f"/v1/jobs/{made.json()['id']}")).json()["status"] == "queued"
+    assert (ready.status_code, ready.json()["state"], ready.json()["components"]["redis"]["state"]) == (200, "degraded", "degraded")
+
+
 async def test_metrics_are_open_on_loopback(house: Any) -> None:
     async with house.http() as client:
         await client.post("/v1/chat/completions", json={"model": "fast", "messages": [{"role": "user", "content": "hi"}]})
         await client.post("/v1/jobs", json={"input": "x"})
+        await client.post("/v1/responses", json={"model": "fast", "input": "hi"})
+        await client.post("/v1/responses", json={"model": "slow", "input": "hi", "background": True})
         await house.services.recorder.flush()
         async with house.http("") as stranger:
             text = (await stranger.get("/metrics")).text
     assert 'tandem_requests_total{door="chat",lane="fast",status="200"} 1.0' in text
-    assert 'tandem_jobs{status="queued"} 1.0' in text
+    assert 'tandem_requests_total{door="responses",lane="fast",status="200"} 1.0' in text
+    assert 'tandem_requests_total{door="responses",lane="slow",status="200"} 1.0' in text
+    assert 'tandem_jobs{status="queued"} 2.0' in text
     assert "tandem_ttft_seconds_count" in text
 
 

@@ -215,3 +215,26 @@ async def test_threads_are_listed_newest_first_and_page_by_page(house: Any) -> N
         first = (await client.get("/v1/threads", params={"limit": 2})).json()
         rest = (await client.get("/v1/threads", params={"limit": 2, "after": first["next_after"]})).json()
     assert [thread["id"] for thread in first["data"] + rest["data"]] == made[::-1]
+
+
+async def test_a_message_sent_again_with_its_key_is_answered_once(house: Any) -> None:
+    async with house.http() as client:
+        thread = await new_thread(client)
+        path, key = f"/v1/threads/{thread}/messages", {"idempotency-key": "k1"}
+        first = await client.post(path, json={"content": "hi"}, headers=key)
+        await until(client, thread, ThreadEvent.TURN_COMPLETED)
+        again = await client.post(path, json={"content": "hi"}, headers=key)
+        other = await client.post(path, json={"content": "bye"}, headers=key)
+        messages = (await client.get(path)).json()["data"]
+    assert (again.status_code, again.headers["idempotent-replayed"], again.headers["location"]) == (202, "true", first.headers["location"])
+    assert again.json() == first.json() | {"status": "completed"}
+    assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_key_reused")
+    assert (len(messages), len(house.model.asked)) == (2, 1)
+
+
+async def test_a_thread_made_again_with_its_key_is_the_first_one(house: Any) -> None:
+    async with house.http() as client:
+        answers = [await client.post("/v1/threads", json={"title": "Sums"}, headers={"idempotency-key": "k1"}) for _ in range(2)]
+        assert answers[0].json() == answers[1].json()
+        assert [answer.headers.get("idempotent-replayed") for answer in answers] == [None, "true"]
+        assert len((await client.get("/v1/threads")).json()["data"]) == 1

@@ -20,6 +20,14 @@ def event(kind: str, **data: JsonValue) -> Event:
         (event(JobEvent.SOLUTION_ATTEMPTED, strategy="program", error="timed out"), "Attempt (program): timed out\n"),
         (event(JobEvent.VERIFICATION_PASSED, name="vote", level="V2"), "Check passed (V2): vote\n"),
         (event(JobEvent.STEP_COMPLETED), "Done: –\n"),
+        (event(JobEvent.PAUSED, status="paused"), "Paused; it goes on at POST /v1/jobs/job_x/resume.\n"),
+        (
+            event(JobEvent.INPUT_REQUIRED, id="inp_1", job_id="job_x", prompt="Sure?"),
+            "Question, to be answered at /v1/jobs/job_x/inputs/inp_1: Sure?\n",
+        ),
+        (event(JobEvent.STEER_APPLIED, steer_id="str_1", step="step 2"), "What was added is taken up at: step 2\n"),
+        (event(JobEvent.BUDGET_WARNING, meter="max_calls", spent=8, limit=10), "Most of the budget is spent (max_calls).\n"),
+        (event(JobEvent.ARTIFACT_CREATED, name="plot.png"), "File: plot.png\n"),
     ],
 )
 def test_a_line_says_what_the_event_says(told: Event, expected: str) -> None:
@@ -28,6 +36,11 @@ def test_a_line_says_what_the_event_says(told: Event, expected: str) -> None:
 
 def test_chinese_conversations_get_chinese_lines() -> None:
     assert progress_line(event(JobEvent.STEP_STARTED, title="求和"), "zh") == "步骤：求和\n"
+
+
+def test_both_languages_have_words_for_the_same_events() -> None:
+    kinds = [kind for name, kind in vars(JobEvent).items() if name.isupper() and isinstance(kind, str)]
+    assert [progress_line(event(kind), "en") is None for kind in kinds] == [progress_line(event(kind), "zh") is None for kind in kinds]
 
 
 def test_braces_in_the_words_of_an_event_are_only_words() -> None:

@@ -11,13 +11,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from gateway.queue import PROBE_AFTER_S, CeleryHintQueue, celery_message
-from tandem.ids import JobId
+from gateway.queue import MAX_HINTS, PROBE_AFTER_S, CeleryHintQueue, celery_message
 from tandem.ports import JobQueue
 from tandem.settings import RedisSettings, Settings
 from tandem.telemetry.metrics import Metrics, new_metrics
-
-JOB = JobId("job_01")
 
 
 class TickingClock:
@@ -64,9 +61,9 @@ async def server(reply: bytes | None) -> AsyncGenerator[tuple[int, list[bytes]]]
 
 
 def test_the_message_is_celerys_protocol_2() -> None:
-    message = json.loads(celery_message(JOB, "hint-1"))
+    message = json.loads(celery_message("hint-1"))
     args, kwargs, embed = json.loads(base64.b64decode(message["body"]))
-    assert (args, kwargs, set(embed.values())) == ([JOB], {}, {None})
+    assert (args, kwargs, set(embed.values())) == ([], {}, {None})
     assert (message["headers"]["task"], message["headers"]["id"]) == ("tandem.run_job", "hint-1")
     assert message["properties"]["delivery_info"]["routing_key"] == "autopilot"
 
@@ -74,7 +71,7 @@ def test_the_message_is_celerys_protocol_2() -> None:
 async def test_a_refused_connection_is_false_at_once(tmp_path: Path) -> None:
     queue: JobQueue = CeleryHintQueue(settings(tmp_path, free_port(), timeout_s=5))
     started = time.perf_counter()
-    assert await queue.hint(JOB) is False
+    assert await queue.hint() is False
     assert time.perf_counter() - started < 2
     await queue.close()
 
@@ -83,7 +80,7 @@ async def test_a_silent_server_costs_the_configured_time_once(tmp_path: Path) ->
     async with server(None) as (port, _):
         queue = CeleryHintQueue(settings(tmp_path, port, timeout_s=0.1))
         started = time.perf_counter()
-        assert [await queue.hint(JOB) for _ in range(50)] == [False] * 50
+        assert [await queue.hint() for _ in range(50)] == [False] * 50
         assert time.perf_counter() - started < 2.5
         await queue.close()
 
@@ -91,19 +88,19 @@ async def test_a_silent_server_costs_the_configured_time_once(tmp_path: Path) ->
 async def test_an_error_reply_is_false(tmp_path: Path) -> None:
     async with server(b"-OOM command not allowed\r\n") as (port, _):
         queue = CeleryHintQueue(settings(tmp_path, port))
-        assert await queue.hint(JOB) is False
+        assert await queue.hint() is False
         await queue.close()
 
 
 async def test_after_a_failure_one_probe_reopens_the_way(tmp_path: Path) -> None:
     port, clock, metrics = free_port(), TickingClock(), new_metrics()
     queue = CeleryHintQueue(settings(tmp_path, port), metrics=metrics, monotonic=clock)
-    assert not await queue.hint(JOB)
-    assert not await queue.hint(JOB)
+    assert not await queue.hint()
+    assert not await queue.hint()
     assert (count(metrics, "failed"), count(metrics, "skipped")) == (1, 1)
 
     clock.seconds += PROBE_AFTER_S
-    assert not await queue.hint(JOB)
+    assert not await queue.hint()
     assert (count(metrics, "failed"), count(metrics, "skipped")) == (2, 1)
     await queue.close()
 
@@ -112,9 +109,9 @@ async def test_while_the_probe_is_under_way_others_are_skipped(tmp_path: Path) -
     async with server(None) as (port, _):
         clock, metrics = TickingClock(), new_metrics()
         queue = CeleryHintQueue(settings(tmp_path, port, timeout_s=0.05), metrics=metrics, monotonic=clock)
-        await queue.hint(JOB)
+        await queue.hint()
         clock.seconds += PROBE_AFTER_S
-        await asyncio.gather(*[queue.hint(JOB) for _ in range(10)])
+        await asyncio.gather(*[queue.hint() for _ in range(10)])
         assert (count(metrics, "failed"), count(metrics, "skipped")) == (2, 9)
         await queue.close()
 
@@ -123,5 +120,16 @@ async def test_a_wrong_password_is_false_and_not_logged(tmp_path: Path) -> None:
     async with server(b"-WRONGPASS invalid\r\n") as (port, _):
         redis = RedisSettings(url=SecretStr(f"redis://:hunter2@127.0.0.1:{port}/0"), prefix="t:")
         queue = CeleryHintQueue(Settings(home=tmp_path, redis=redis))
-        assert await queue.hint(JOB) is False
+        assert await queue.hint() is False
         await queue.close()
+
+
+async def test_many_hints_are_one_bounded_command(tmp_path: Path) -> None:
+    async with server(b":3\r\n") as (port, received):
+        queue = CeleryHintQueue(settings(tmp_path, port, timeout_s=2))
+        assert await queue.hint(3)
+        assert await queue.hint(100_000)
+        assert await queue.hint(0)
+        await queue.close()
+    commands = b"".join(received).split(b"LPUSH")[1:]
+    assert [command.count(b"tandem.run_job") for command in commands] == [3, MAX_HINTS]
