@@ -21,6 +21,7 @@ INTERRUPTED: Final = 130
 COMMANDS: Final = {
     "up": "Start everything, prove both lanes, stay up until Ctrl-C.",
     "doctor": "Say what is wrong on this machine and what to do.",
+    "audit": "Check that the database keeps its promises.",
     "chat": "Talk in the terminal.",
     "submit": "Hand over a task as a background job.",
     "jobs": "List jobs, or show one.",

@@ -5,7 +5,7 @@ from typing import Final
 
 from pydantic import JsonValue, ValidationError
 
-from tandem.schemas.events import Event, JobEvent
+from tandem.schemas.events import STREAM_RESET, Event, JobEvent
 from tandem.schemas.jobs import Attempt, Check, Job, PlanStep, Verification
 
 Data = Mapping[str, JsonValue]
@@ -65,6 +65,11 @@ def _step(data: Data) -> str:
     return f"done: {data['title']}" + (f" ({data['note']})" if data.get("note") else "")
 
 
+def _received(data: Data) -> str:
+    given = data.get("decision") or data.get("value")
+    return f"answered: {given}"
+
+
 _TELL: Final[Mapping[str, Callable[[Data], str]]] = {
     JobEvent.QUEUED: lambda _: "queued",
     JobEvent.ATTEMPT_STARTED: lambda data: f"a worker has it (run {data['attempt']})",
@@ -77,6 +82,20 @@ _TELL: Final[Mapping[str, Callable[[Data], str]]] = {
     JobEvent.TOOL_COMPLETED: _tool,
     JobEvent.VERIFICATION_PASSED: _check,
     JobEvent.VERIFICATION_FAILED: _check,
+    JobEvent.SCHEDULED: lambda data: f"scheduled for {data['run_at']}",
+    JobEvent.DEFERRED: lambda data: f"the model server is away; tried again at {data['run_at']}",
+    JobEvent.PAUSING: lambda _: "pausing at the next checkpoint",
+    JobEvent.PAUSED: lambda _: "paused",
+    JobEvent.INPUT_REQUIRED: lambda data: f"asks ({data['id']}): {data['prompt']}",
+    JobEvent.INPUT_RECEIVED: _received,
+    JobEvent.INPUT_EXPIRED: lambda _: "nobody answered in time",
+    JobEvent.STEERED: lambda data: f"you said: {data['message']}",
+    JobEvent.STEER_APPLIED: lambda data: f"your words are taken up at {data['step']}",
+    JobEvent.CHANGED: lambda _: "budget, priority or metadata changed",
+    JobEvent.ARTIFACT_CREATED: lambda data: f"file {data['name']} ({data['id']})",
+    JobEvent.BUDGET_WARNING: lambda data: f"the budget nears its end: {data['spent']} of {data['limit']} {data['meter']}",
+    JobEvent.TEXT_RESET: lambda _: "the answer is written anew",
+    STREAM_RESET: lambda _: "older events are no longer kept; on from the present state",
     JobEvent.BUDGET_REACHED: lambda _: "the budget is used up; the best answer so far is kept",
     JobEvent.CANCELLING: lambda _: "cancelling",
 }

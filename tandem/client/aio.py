@@ -1,24 +1,41 @@
 """The async client: moves bytes for ``calls.py`` and ``streams.py``."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Self, TypeVar
+from datetime import datetime
+from typing import Literal, Self, TypeVar
 
 import httpx
 
-from tandem.client import calls
+from tandem.client import calls, job_calls, platform_calls
 from tandem.client.calls import Call, read_answer, read_error
 from tandem.client.http import Door, request_parts
 from tandem.client.streams import ChatPiece, ChatReader, Following
+from tandem.client.waiting import Waiting
 from tandem.errors import TandemError
 from tandem.schemas.chat import ChatMessage
 from tandem.schemas.events import Event, EventPage
 from tandem.schemas.health import Readiness
-from tandem.schemas.jobs import Job, JobPage, JobRequest, JobStatus
+from tandem.schemas.inputs import InputAnswer, InputRequest, Steer
+from tandem.schemas.jobs import Artifact, Job, JobChange, JobPage, JobRequest, JobRetry, JobStatus
 from tandem.schemas.keys import DEFAULT_SCOPES, ApiKey, CreatedKey, Scope
+from tandem.schemas.operations import Operations
 from tandem.schemas.routing import Decision, Effort, LaneChoice
+from tandem.schemas.schedules import Schedule, ScheduleChange, ScheduleCreate, SchedulePage
 from tandem.schemas.threads import MessagePage, Thread, ThreadPage, Turn
+from tandem.schemas.traces import StepPage, Trace
+from tandem.schemas.webhooks import (
+    CreatedEndpoint,
+    DeliveryPage,
+    DeliveryState,
+    EndpointChange,
+    EndpointCreate,
+    EndpointPage,
+    Recovered,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 
 T = TypeVar("T")
 
@@ -32,7 +49,7 @@ class AsyncTandemClient:
         url: Base address without ``/v1``.
         api_key: Bearer token; none for a gateway that asks for none.
         transport: Another way to carry requests (tests).
-        sleep: Waits between two connections of a followed stream.
+        sleep: Waits between two connections of a followed stream, and before a broken wait goes on.
     """
 
     def __init__(
@@ -85,34 +102,104 @@ class AsyncTandemClient:
 
     async def create_job(self, request: JobRequest, idempotency_key: str | None = None) -> Job:
         """Hand over a task; a returned job is committed. The same key with the same request gives the same job."""
-        return await self._send(calls.create_job(request, idempotency_key))
+        return await self._send(job_calls.create_job(request, idempotency_key))
 
     async def get_job(self, job_id: str, wait: float | None = None) -> Job:
-        """The job; with ``wait`` (seconds) not before it has ended or the time is over."""
-        return await self._send(calls.get_job(job_id, wait))
+        """The job; with ``wait`` (seconds) not before it has ended, is parked until somebody acts, or the time is over."""
+        return await self._send(job_calls.get_job(job_id, wait))
 
     async def wait_for_job(self, job_id: str, timeout_s: float | None = None) -> Job:
-        """The job when it has ended; after ``timeout_s`` as it then stands."""
-        return await self._run(calls.wait_for_job(job_id, timeout_s))
+        """The job when it has ended, or is parked (a question, a pause, a budget: look at ``status``); after ``timeout_s`` as it then stands.
 
-    async def list_jobs(self, status: JobStatus | None = None, after: str | None = None, limit: int = 20) -> JobPage:
-        """Newest first."""
-        return await self._send(calls.list_jobs(status, after, limit))
+        A gateway that goes away meanwhile is asked again, for about 45 seconds, as for ``job_events``.
+        """
+        waiting = Waiting(job_id, timeout_s)
+        while True:
+            try:
+                job = await self._send(waiting.call())
+            except TandemError as error:
+                waiting.failed(error)
+                await self._sleep(waiting.delay_s())
+                continue
+            if waiting.is_over(job):
+                return job
 
-    async def cancel_job(self, job_id: str) -> Job:
-        """Idempotent; a job that has ended is returned unchanged."""
-        return await self._send(calls.cancel_job(job_id))
+    async def list_jobs(
+        self,
+        status: JobStatus | None = None,
+        after: str | None = None,
+        limit: int = 20,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        thread_id: str | None = None,
+        parent_id: str | None = None,
+        schedule_id: str | None = None,
+    ) -> JobPage:
+        """Newest first; only those that match everything given."""
+        return await self._send(job_calls.list_jobs(status, after, limit, metadata, thread_id, parent_id, schedule_id))
+
+    async def cancel_job(self, job_id: str, mode: Literal["interrupt", "rollback"] = "interrupt") -> Job:
+        """Idempotent; a job that has ended is returned unchanged. ``rollback`` also discards what it has made."""
+        return await self._send(job_calls.cancel_job(job_id, mode))
+
+    async def change_job(self, job_id: str, change: JobChange) -> Job:
+        """Set budget, priority or metadata; a job that waits for a budget goes on."""
+        return await self._send(job_calls.change_job(job_id, change))
+
+    async def pause_job(self, job_id: str) -> Job:
+        """Idempotent; a running job stops at its next checkpoint."""
+        return await self._send(job_calls.pause_job(job_id))
+
+    async def resume_job(self, job_id: str) -> Job:
+        """Idempotent."""
+        return await self._send(job_calls.resume_job(job_id))
+
+    async def retry_job(self, job_id: str, retry: JobRetry | None = None, idempotency_key: str | None = None) -> Job:
+        """A new job that tries an ended one again, by default from its last checkpoint."""
+        return await self._send(job_calls.retry_job(job_id, retry, idempotency_key))
+
+    async def steer_job(self, job_id: str, message: str, idempotency_key: str | None = None) -> Steer:
+        """Add words to a job under way."""
+        return await self._send(job_calls.steer_job(job_id, message, idempotency_key))
+
+    async def delete_job(self, job_id: str) -> None:
+        """Delete an ended job with all it has written."""
+        await self._send(job_calls.delete_job(job_id))
+
+    async def job_inputs(self, job_id: str) -> list[InputRequest]:
+        """What it has asked, oldest first."""
+        return await self._send(job_calls.job_inputs(job_id))
+
+    async def answer_input(self, job_id: str, input_id: str, answer: InputAnswer, idempotency_key: str | None = None) -> InputRequest:
+        """Answer a question, once; ``InputClosed`` says what stands when somebody was faster."""
+        return await self._send(job_calls.answer_input(job_id, input_id, answer, idempotency_key))
+
+    async def job_steps(self, job_id: str) -> StepPage:
+        """Where each step stands, with times, notes and the words applied at it."""
+        return await self._send(job_calls.job_steps(job_id))
+
+    async def job_trace(self, job_id: str) -> Trace:
+        """Its course as spans."""
+        return await self._send(job_calls.job_trace(job_id))
+
+    async def job_artifacts(self, job_id: str) -> list[Artifact]:
+        """Its files, oldest first."""
+        return await self._send(job_calls.job_artifacts(job_id))
+
+    async def read_artifact(self, job_id: str, artifact_id: str) -> bytes:
+        """The bytes of a file."""
+        return await self._send(job_calls.read_artifact(job_id, artifact_id))
 
     async def job_event_page(self, job_id: str, after: int = -1, limit: int = 100) -> EventPage:
         """Events that are there, without waiting for more."""
-        return await self._send(calls.job_event_page(job_id, after, limit))
+        return await self._send(job_calls.job_event_page(job_id, after, limit))
 
     def job_events(self, job_id: str, after: int = -1) -> AsyncGenerator[Event, None]:
         """Every event above ``after``, as it happens, across broken connections; ends with the job."""
         return self._follow(Following.of_job(job_id, after))
 
-    async def create_thread(self, title: str = "") -> Thread:
-        return await self._send(calls.create_thread(title))
+    async def create_thread(self, title: str = "", idempotency_key: str | None = None) -> Thread:
+        return await self._send(calls.create_thread(title, idempotency_key))
 
     async def get_thread(self, thread_id: str) -> Thread:
         return await self._send(calls.get_thread(thread_id))
@@ -121,9 +208,11 @@ class AsyncTandemClient:
         """Newest first."""
         return await self._send(calls.list_threads(after, limit))
 
-    async def send_message(self, thread_id: str, content: str, lane: LaneChoice = "auto", effort: Effort | None = None) -> Turn:
+    async def send_message(
+        self, thread_id: str, content: str, lane: LaneChoice = "auto", effort: Effort | None = None, idempotency_key: str | None = None
+    ) -> Turn:
         """Hand a message over; the gateway owns the turn from here, watch it with ``thread_events``."""
-        return await self._send(calls.send_message(thread_id, content, lane, effort))
+        return await self._send(calls.send_message(thread_id, content, lane, effort, idempotency_key))
 
     async def messages(self, thread_id: str, after_seq: int | None = None, limit: int = 200) -> MessagePage:
         """Stored messages, oldest first, and where a viewer should start ``thread_events``."""
@@ -140,6 +229,82 @@ class AsyncTandemClient:
     async def decide(self, text: str, history: Sequence[str] = (), lane: LaneChoice = "auto", effort: Effort | None = None) -> Decision:
         """Which lane the router would choose; nothing is started."""
         return await self._send(calls.decide(text, history, lane, effort))
+
+    async def operations(self) -> Operations:
+        """The work at hand, across tenants; for a key with the scope ``admin``."""
+        return await self._send(platform_calls.operations())
+
+    async def create_schedule(self, schedule: ScheduleCreate, idempotency_key: str | None = None) -> Schedule:
+        return await self._send(platform_calls.create_schedule(schedule, idempotency_key))
+
+    async def get_schedule(self, schedule_id: str) -> Schedule:
+        return await self._send(platform_calls.get_schedule(schedule_id))
+
+    async def list_schedules(self, after: str | None = None, limit: int = 20) -> SchedulePage:
+        """Newest first."""
+        return await self._send(platform_calls.list_schedules(after, limit))
+
+    async def change_schedule(self, schedule_id: str, change: ScheduleChange) -> Schedule:
+        return await self._send(platform_calls.change_schedule(schedule_id, change))
+
+    async def delete_schedule(self, schedule_id: str) -> None:
+        """The jobs it has made stay."""
+        await self._send(platform_calls.delete_schedule(schedule_id))
+
+    async def run_schedule(self, schedule_id: str, idempotency_key: str | None = None) -> Job:
+        """Make its job now, beside its turns."""
+        return await self._send(platform_calls.run_schedule(schedule_id, idempotency_key))
+
+    async def create_webhook_endpoint(self, endpoint: EndpointCreate, idempotency_key: str | None = None) -> CreatedEndpoint:
+        """Its secret is shown only here and at a rotation."""
+        return await self._send(platform_calls.create_webhook_endpoint(endpoint, idempotency_key))
+
+    async def get_webhook_endpoint(self, endpoint_id: str) -> WebhookEndpoint:
+        return await self._send(platform_calls.get_webhook_endpoint(endpoint_id))
+
+    async def list_webhook_endpoints(self, after: str | None = None, limit: int = 20) -> EndpointPage:
+        """Newest first."""
+        return await self._send(platform_calls.list_webhook_endpoints(after, limit))
+
+    async def change_webhook_endpoint(self, endpoint_id: str, change: EndpointChange) -> WebhookEndpoint:
+        return await self._send(platform_calls.change_webhook_endpoint(endpoint_id, change))
+
+    async def delete_webhook_endpoint(self, endpoint_id: str) -> None:
+        """What was still to be sent to it is not."""
+        await self._send(platform_calls.delete_webhook_endpoint(endpoint_id))
+
+    async def rotate_webhook_secret(
+        self, endpoint_id: str, overlap_seconds: float | None = None, idempotency_key: str | None = None
+    ) -> CreatedEndpoint:
+        """A new secret; the old one signs beside it for ``overlap_seconds``, 0 revokes it now. The same key gives the same secret."""
+        return await self._send(platform_calls.rotate_webhook_secret(endpoint_id, overlap_seconds, idempotency_key))
+
+    async def test_webhook_endpoint(self, endpoint_id: str, idempotency_key: str | None = None) -> WebhookDelivery:
+        """Send it a ``webhook_endpoint.test``; the same key sends no second one."""
+        return await self._send(platform_calls.test_webhook_endpoint(endpoint_id, idempotency_key))
+
+    async def recover_webhook_endpoint(self, endpoint_id: str, since: datetime) -> Recovered:
+        """Send again what has failed since then."""
+        return await self._send(platform_calls.recover_webhook_endpoint(endpoint_id, since))
+
+    async def list_webhook_deliveries(
+        self,
+        endpoint_id: str | None = None,
+        job_id: str | None = None,
+        state: DeliveryState | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> DeliveryPage:
+        """The delivery log, newest first, without attempts."""
+        return await self._send(platform_calls.list_webhook_deliveries(endpoint_id, job_id, state, after, limit))
+
+    async def get_webhook_delivery(self, delivery_id: str) -> WebhookDelivery:
+        """With its attempts."""
+        return await self._send(platform_calls.get_webhook_delivery(delivery_id))
+
+    async def retry_webhook_delivery(self, delivery_id: str) -> WebhookDelivery:
+        """Send it again under the same ``webhook-id``."""
+        return await self._send(platform_calls.retry_webhook_delivery(delivery_id))
 
     async def create_key(self, name: str, scopes: Sequence[Scope] = DEFAULT_SCOPES) -> CreatedKey:
         """The only time the secret is shown."""
@@ -158,15 +323,6 @@ class AsyncTandemClient:
         except httpx.HTTPError as error:
             raise self._door.unreachable(error) from error
         return read_answer(call, response.status_code, response.headers, response.content)
-
-    async def _run(self, steps: Generator[Call[T], T, T]) -> T:
-        call = next(steps)
-        while True:
-            answer = await self._send(call)
-            try:
-                call = steps.send(answer)
-            except StopIteration as end:
-                return end.value
 
     @asynccontextmanager
     async def _open(self, call: Call[bytes]) -> AsyncGenerator[httpx.Response, None]:

@@ -1,7 +1,9 @@
-"""What each door is sent and how its answer is read. Knows HTTP's words, but no HTTP library and no I/O."""
+"""What each door is sent and how its answer is read. Knows HTTP's words, but no HTTP library and no I/O.
 
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+The doors of jobs are in ``job_calls.py``, those of schedules, webhooks and operations in ``platform_calls.py``.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 from urllib.parse import quote
@@ -11,9 +13,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from tandem.errors import AuthenticationFailed, CallerError, GatewayUnreachable, InternalError, TandemError
 from tandem.schemas.chat import ChatMessage
 from tandem.schemas.errors import ErrorBody
-from tandem.schemas.events import EventPage
 from tandem.schemas.health import Readiness
-from tandem.schemas.jobs import Job, JobPage, JobRequest, JobStatus
 from tandem.schemas.keys import ApiKey, CreatedKey, KeyCreate, KeyPage, Scope
 from tandem.schemas.models import ModelList
 from tandem.schemas.routing import DecideRequest, Decision, Effort, LaneChoice
@@ -26,8 +26,6 @@ ANSWER_TIMEOUT_S: Final = 30.0
 """Longest silence of an ordinary answer."""
 WHOLE_REPLY_TIMEOUT_S: Final = 900.0
 """Longest wait for a reply that is not streamed: a slow turn sends nothing before its end."""
-WAIT_STEP_S: Final = 25.0
-"""One long poll of ``wait_for_job``, in seconds: below the 30 that common proxies allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,73 +109,45 @@ def ready() -> Call[Readiness]:
     return Call("GET", "/readyz", Readiness.model_validate_json, also_ok=frozenset({503}))
 
 
-def create_job(request: JobRequest, idempotency_key: str | None) -> Call[Job]:
-    """``POST /v1/jobs``."""
-    headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
-    return _post("/v1/jobs", Job, request, headers)
-
-
-def get_job(job_id: str, wait_s: float | None = None) -> Call[Job]:
-    """``GET /v1/jobs/{id}``."""
-    params = {} if wait_s is None else {"wait": f"{wait_s:g}"}
-    return Call("GET", f"/v1/jobs/{_segment(job_id)}", Job.model_validate_json, params, timeout_s=ANSWER_TIMEOUT_S + (wait_s or 0))
-
-
-def list_jobs(status: JobStatus | None, after: str | None, limit: int) -> Call[JobPage]:
-    """``GET /v1/jobs``."""
-    return Call("GET", "/v1/jobs", JobPage.model_validate_json, _params(status=status, after=after, limit=limit))
-
-
-def cancel_job(job_id: str) -> Call[Job]:
-    """``POST /v1/jobs/{id}/cancel``."""
-    return _post(f"/v1/jobs/{_segment(job_id)}/cancel", Job)
-
-
-def job_event_page(job_id: str, after: int, limit: int) -> Call[EventPage]:
-    """``GET /v1/jobs/{id}/events`` as JSON."""
-    params = _params(after=after, limit=limit)
-    return Call("GET", f"/v1/jobs/{_segment(job_id)}/events", EventPage.model_validate_json, params, headers={"accept": "application/json"})
-
-
-def create_thread(title: str) -> Call[Thread]:
+def create_thread(title: str, idempotency_key: str | None) -> Call[Thread]:
     """``POST /v1/threads``."""
-    return _post("/v1/threads", Thread, ThreadCreate(title=title))
+    return post("/v1/threads", Thread, ThreadCreate(title=title), idempotency_key)
 
 
 def get_thread(thread_id: str) -> Call[Thread]:
     """``GET /v1/threads/{id}``."""
-    return Call("GET", f"/v1/threads/{_segment(thread_id)}", Thread.model_validate_json)
+    return get(f"/v1/threads/{segment(thread_id)}", Thread)
 
 
 def list_threads(after: str | None, limit: int) -> Call[ThreadPage]:
     """``GET /v1/threads``."""
-    return Call("GET", "/v1/threads", ThreadPage.model_validate_json, _params(after=after, limit=limit))
+    return get("/v1/threads", ThreadPage, params(after=after, limit=limit))
 
 
-def send_message(thread_id: str, content: str, lane: LaneChoice, effort: Effort | None) -> Call[Turn]:
+def send_message(thread_id: str, content: str, lane: LaneChoice, effort: Effort | None, idempotency_key: str | None) -> Call[Turn]:
     """``POST /v1/threads/{id}/messages``."""
-    return _post(f"/v1/threads/{_segment(thread_id)}/messages", Turn, MessageCreate(content=content, lane=lane, effort=effort))
+    message = MessageCreate(content=content, lane=lane, effort=effort)
+    return post(f"/v1/threads/{segment(thread_id)}/messages", Turn, message, idempotency_key)
 
 
 def messages(thread_id: str, after_seq: int | None, limit: int) -> Call[MessagePage]:
     """``GET /v1/threads/{id}/messages``."""
-    params = _params(after=after_seq, limit=limit)
-    return Call("GET", f"/v1/threads/{_segment(thread_id)}/messages", MessagePage.model_validate_json, params)
+    return get(f"/v1/threads/{segment(thread_id)}/messages", MessagePage, params(after=after_seq, limit=limit))
 
 
 def cancel_turn(thread_id: str, turn_id: str) -> Call[Turn]:
     """``POST /v1/threads/{id}/turns/{turn_id}/cancel``."""
-    return _post(f"/v1/threads/{_segment(thread_id)}/turns/{_segment(turn_id)}/cancel", Turn)
+    return post(f"/v1/threads/{segment(thread_id)}/turns/{segment(turn_id)}/cancel", Turn)
 
 
 def decide(text: str, history: Sequence[str], lane: LaneChoice, effort: Effort | None) -> Call[Decision]:
     """``POST /v1/router/decide``."""
-    return _post("/v1/router/decide", Decision, DecideRequest(text=text, history=list(history), lane=lane, effort=effort))
+    return post("/v1/router/decide", Decision, DecideRequest(text=text, history=list(history), lane=lane, effort=effort))
 
 
 def create_key(name: str, scopes: Sequence[Scope]) -> Call[CreatedKey]:
     """``POST /v1/keys``."""
-    return _post("/v1/keys", CreatedKey, KeyCreate(name=name, scopes=list(scopes)))
+    return post("/v1/keys", CreatedKey, KeyCreate(name=name, scopes=list(scopes)))
 
 
 def list_keys() -> Call[list[ApiKey]]:
@@ -187,7 +157,7 @@ def list_keys() -> Call[list[ApiKey]]:
 
 def revoke_key(key_id: str) -> Call[ApiKey]:
     """``DELETE /v1/keys/{id}``."""
-    return Call("DELETE", f"/v1/keys/{_segment(key_id)}", ApiKey.model_validate_json)
+    return Call("DELETE", f"/v1/keys/{segment(key_id)}", ApiKey.model_validate_json)
 
 
 class ChatBody(BaseModel):
@@ -207,28 +177,31 @@ def chat(turns: Sequence[ChatMessage] | str, model: str, *, stream: bool, max_to
     return Call("POST", "/v1/chat/completions", bytes, body=body.encode(), headers=_JSON, timeout_s=timeout_s)
 
 
-def wait_for_job(job_id: str, timeout_s: float | None, monotonic: Callable[[], float] = time.monotonic) -> Generator[Call[Job], Job, Job]:
-    """Long polls until the job ends or the time is over; send each answer in, the last one is returned."""
-    deadline = None if timeout_s is None else monotonic() + timeout_s
-    while True:
-        left_s = WAIT_STEP_S if deadline is None else min(WAIT_STEP_S, deadline - monotonic())
-        job = yield get_job(job_id, max(left_s, 0.0))
-        if job.status.is_terminal or (deadline is not None and monotonic() >= deadline):
-            return job
-
-
 _JSON: Final = {"content-type": "application/json"}
 
 
-def _post(path: str, answer: type[M], body: BaseModel | None = None, headers: Mapping[str, str] | None = None) -> Call[M]:
+def get(path: str, answer: type[M], params: Mapping[str, str] | None = None) -> Call[M]:
+    """A reading call."""
+    return Call("GET", path, answer.model_validate_json, params or {})
+
+
+def post(path: str, answer: type[M], body: BaseModel | None = None, idempotency_key: str | None = None, *, method: str = "POST") -> Call[M]:
+    """A changing call; fields that were not set are not sent."""
     content = None if body is None else body.model_dump_json(by_alias=True, exclude_unset=True).encode()
-    return Call("POST", path, answer.model_validate_json, body=content, headers={**(_JSON if content else {}), **(headers or {})})
+    headers = (_JSON if content else {}) | ({"idempotency-key": idempotency_key} if idempotency_key else {})
+    return Call(method, path, answer.model_validate_json, body=content, headers=headers)
 
 
-def _params(**values: JsonValue) -> dict[str, str]:
+def delete(path: str) -> Call[None]:
+    """A call that is answered with nothing."""
+    return Call("DELETE", path, lambda _: None)
+
+
+def params(**values: JsonValue) -> dict[str, str]:
+    """Query parameters; what is None is left out."""
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
-def _segment(text: str) -> str:
+def segment(text: str) -> str:
     """One path segment: an id typed by hand cannot change which door is meant."""
     return quote(text, safe="")

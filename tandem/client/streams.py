@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tandem.client.calls import Call, error_named
 from tandem.errors import GatewayUnreachable, ModelBadResponse, TandemError
 from tandem.schemas.errors import ErrorBody
-from tandem.schemas.events import Event, JobEvent
+from tandem.schemas.events import STREAM_RESET, Event, JobEvent
 from tandem.schemas.routing import Lane
 from tandem.sse import Parser
 
@@ -159,10 +159,13 @@ class Following:
         self.is_final = status == NO_MORE
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
-        """Events completed by these bytes; those already read are dropped."""
+        """Events completed by these bytes; those already read are dropped.
+
+        A STREAM_RESET says that events were missed, holds the present state in their place, and moves the cursor there, be it forth or back.
+        """
         for frame in self._parser.feed(chunk):
             event = Event.model_validate_json(frame.data)
-            if event.sequence_number <= self.after:
+            if event.sequence_number <= self.after and event.type != STREAM_RESET:
                 continue
             self.after, self._failures = event.sequence_number, 0
             self.is_final = event.type in self.ends_at

@@ -18,7 +18,8 @@ class Metrics:
 
     registry: CollectorRegistry
     requests: Counter
-    """Finished requests by ``door`` (chat, jobs, threads, models, keys, decide, health), ``lane`` (fast, slow, none) and HTTP ``status``."""
+    """Finished requests by ``door`` (chat, responses, jobs, schedules, webhooks, threads, models, keys, decide, operations, health), ``lane`` (fast,
+    slow, none) and HTTP ``status``."""
     ttft: Histogram
     """Seconds from a request's first byte to the first token sent, by ``lane``."""
     duration: Histogram
@@ -29,6 +30,14 @@ class Metrics:
     """Routing decisions by ``lane``."""
     jobs: Gauge
     """Stored jobs by ``status``."""
+    waiting: Gauge
+    """Jobs that no worker holds and that have not ended, by ``state``: scheduled, queued, input_required, paused, budget_reached."""
+    leases: Gauge
+    """Jobs that workers hold; at most 200 are counted."""
+    stuck: Gauge
+    """Held jobs without any event for longer than a step may take."""
+    lost_attempts: Gauge
+    """Attempts of the stored jobs whose worker died or froze."""
     queue_age: Gauge
     """Seconds the oldest queued job has waited."""
     last_claim: Gauge
@@ -40,7 +49,11 @@ class Metrics:
     outbox: Gauge
     """Webhook deliveries by ``state``: pending, delivered, failed."""
     reaped: Counter
-    """What the reaper did by ``action``: hinted, failed_job, failed_turn."""
+    """What the reaper did by ``action``: hinted, failed_job, expired_job, failed_turn."""
+    turns: Counter
+    """Turns of schedules by ``outcome``: taken, skipped (overlap, quota, another dispatcher was first), failed."""
+    swept: Counter
+    """Rows that the retention sweep deleted by ``kind``: jobs, events, effects, checkpoints, deliveries, keys, responses."""
     model_errors: Counter
     """Failed model calls by ``lane`` and error ``code``."""
 
@@ -63,12 +76,18 @@ def new_metrics(registry: CollectorRegistry | None = None) -> Metrics:
         in_flight=Gauge("tandem_chat_in_flight", "Chat requests being answered.", registry=registry),
         decisions=Counter("tandem_router_decisions", "Routing decisions.", ["lane"], registry=registry),
         jobs=Gauge("tandem_jobs", "Stored jobs.", ["status"], registry=registry),
-        queue_age=Gauge("tandem_queue_age_seconds", "Age of the oldest queued job.", registry=registry),
+        waiting=Gauge("tandem_jobs_waiting", "Unfinished jobs that no worker holds.", ["state"], registry=registry),
+        leases=Gauge("tandem_leases", "Jobs that workers hold; 200 are counted at most.", registry=registry),
+        stuck=Gauge("tandem_jobs_stuck", "Held jobs in which nothing has happened for longer than a step may take.", registry=registry),
+        lost_attempts=Gauge("tandem_lost_attempts", "Attempts of the stored jobs whose worker died or froze.", registry=registry),
+        queue_age=Gauge("tandem_queue_age_seconds", "How long the oldest queued job has waited for a worker.", registry=registry),
         last_claim=Gauge("tandem_last_claim_seconds", "Time since a worker last showed life; -1 when none ever did.", registry=registry),
         hints=Counter("tandem_hints", "Wake-up hints to workers.", ["outcome"], registry=registry),
         deliveries=Counter("tandem_webhook_attempts", "Webhook delivery attempts.", ["outcome"], registry=registry),
         outbox=Gauge("tandem_webhook_deliveries", "Webhook deliveries.", ["state"], registry=registry),
         reaped=Counter("tandem_reaped", "Repairs by the reaper.", ["action"], registry=registry),
+        turns=Counter("tandem_schedule_turns", "Turns of schedules.", ["outcome"], registry=registry),
+        swept=Counter("tandem_swept", "Rows deleted by the retention sweep.", ["kind"], registry=registry),
         model_errors=Counter("tandem_model_errors", "Failed model calls.", ["lane", "code"], registry=registry),
     )
 

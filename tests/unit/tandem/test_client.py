@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -9,11 +10,15 @@ from pydantic import JsonValue
 
 from tandem import errors
 from tandem.client import AsyncTandemClient, ChatPiece, TandemClient
-from tandem.client.calls import read_error, wait_for_job
+from tandem.client.calls import read_error
 from tandem.client.http import Door
 from tandem.client.streams import MAX_FAILURES, Following
-from tandem.schemas.events import Event, JobEvent
-from tandem.schemas.jobs import Job, JobRequest, JobStatus, JobView
+from tandem.client.waiting import Waiting
+from tandem.schemas.events import STREAM_RESET, Event, JobEvent
+from tandem.schemas.inputs import InputAnswer
+from tandem.schemas.jobs import Job, JobChange, JobRequest, JobRetry, JobStatus, JobView
+from tandem.schemas.schedules import ScheduleChange, ScheduleCreate
+from tandem.schemas.webhooks import EndpointChange, EndpointCreate
 from tandem.sse import event_frame
 
 NOW = "2026-01-01T00:00:00Z"
@@ -217,15 +222,213 @@ def test_waiting_for_a_job_polls_until_it_ends() -> None:
     assert client(lambda _: httpx.Response(200, json=job_json(next(steps)))).wait_for_job("job_1").status is JobStatus.COMPLETED
 
 
+@pytest.mark.parametrize("status", [JobStatus.INPUT_REQUIRED, JobStatus.PAUSED, JobStatus.BUDGET_REACHED])
+def test_waiting_stops_at_a_job_that_needs_somebody(status: JobStatus) -> None:
+    steps = iter([JobStatus.IN_PROGRESS, status])
+    assert client(lambda _: httpx.Response(200, json=job_json(next(steps)))).wait_for_job("job_1").status is status
+
+
 def test_waiting_stops_when_its_time_is_over() -> None:
-    now = iter([0.0, 0.0, 26.0, 26.0, 31.0])
-    polling = wait_for_job("job_1", 30.0, lambda: next(now))
+    now = iter([0.0, 0.0, 1.0, 26.0, 26.0, 31.0])
+    waiting = Waiting("job_1", 30.0, lambda: next(now))
     queued = Job.model_validate(job_json())
-    assert next(polling).params == {"wait": "25"}
-    assert polling.send(queued).params == {"wait": "4"}
-    with pytest.raises(StopIteration) as end:
-        polling.send(queued)
-    assert end.value.value == queued
+    assert waiting.call().params == {}
+    assert not waiting.is_over(queued)
+    assert waiting.call().params == {"wait": "25"}
+    assert not waiting.is_over(queued)
+    assert waiting.call().params == {"wait": "4"}
+    assert waiting.is_over(queued)
+
+
+def test_waiting_outlives_a_gateway_that_is_started_again() -> None:
+    answers = iter([
+        httpx.Response(200, json=job_json(JobStatus.IN_PROGRESS)),
+        httpx.ReadError("reset"),
+        httpx.ConnectError("refused"),
+        error(503, "storage_unavailable"),
+        httpx.Response(200, json=job_json(JobStatus.COMPLETED)),
+    ])
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        if isinstance(step := next(answers), httpx.HTTPError):
+            raise step
+        return step
+
+    slept: list[float] = []
+    assert client(answer, slept).wait_for_job("job_1").status is JobStatus.COMPLETED
+    assert len(slept) == 3
+    assert slept[0] < slept[2]
+
+
+def test_waiting_at_a_wrong_address_fails_at_once() -> None:
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    slept: list[float] = []
+    with pytest.raises(errors.GatewayUnreachable):
+        client(refuse, slept).wait_for_job("job_1")
+    assert slept == []
+
+
+def test_waiting_for_a_job_that_is_deleted_meanwhile_fails_at_once() -> None:
+    answers = iter([httpx.Response(200, json=job_json()), error(404, "not_found")])
+    slept: list[float] = []
+    with pytest.raises(errors.NotFound):
+        client(lambda _: next(answers), slept).wait_for_job("job_1")
+    assert slept == []
+
+
+def test_waiting_gives_up_on_a_gateway_that_stays_away() -> None:
+    waiting = Waiting("job_1")
+    assert not waiting.is_over(Job.model_validate(job_json()))
+    away = errors.GatewayUnreachable("away")
+    for _ in range(MAX_FAILURES - 1):
+        waiting.failed(away)
+    assert 2.5 <= waiting.delay_s() <= 5.0
+    with pytest.raises(errors.GatewayUnreachable):
+        waiting.failed(away)
+
+
+def test_a_reset_moves_the_cursor_back_as_well_as_forth() -> None:
+    asked: list[str] = []
+    answers = iter([
+        httpx.Response(200, content=frame(5, STREAM_RESET) + frame(6, JobEvent.QUEUED)),
+        httpx.Response(200, content=frame(9, STREAM_RESET) + frame(9, "seen") + frame(10, JobEvent.COMPLETED)),
+    ])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params["after"])
+        return next(answers)
+
+    events = list(client(answer).job_events("job_1", after=99))
+    assert [(event.type, event.sequence_number) for event in events] == [
+        (STREAM_RESET, 5),
+        (JobEvent.QUEUED, 6),
+        (STREAM_RESET, 9),
+        (JobEvent.COMPLETED, 10),
+    ]
+    assert asked == ["99", "6"]
+
+
+STEER = {"id": "str_1", "message": "faster", "created_at": NOW}
+QUESTION = {"id": "inp_1", "job_id": "job_1", "key": "k", "kind": "text", "prompt": "?", "created_at": NOW, "expires_at": NOW}
+ARTIFACT = {"id": "art_1", "name": "a.txt", "media_type": "text/plain", "size": 1, "created_at": NOW}
+SCHEDULE = {
+    "id": "sch_1", "name": "n", "cron": "* * * * *", "timezone": "UTC", "request": {"input": "x"}, "overlap": "skip", "is_enabled": True,
+    "next_run_at": None, "created_at": NOW,
+}  # fmt: skip
+ENDPOINT: dict[str, JsonValue] = {
+    "id": "whe_1",
+    "url": "https://a.example",
+    "description": "",
+    "events": [],
+    "signing": "hmac",
+    "is_enabled": True,
+    "created_at": NOW,
+}
+DELIVERY = {
+    "id": "dlv_1", "type": "webhook_endpoint.test", "job_id": None, "endpoint_id": "whe_1", "url": "https://a.example", "state": "pending",
+    "tries": 0, "status_code": None, "reason": None, "next_attempt_at": None, "created_at": NOW,
+}  # fmt: skip
+OPERATIONS = {"at": NOW, "by_status": {"queued": 2}, "oldest_queued_s": 3, "queued_by_key": {"a": 2}, "last_claim_s": None, "webhooks": {}}
+SINCE = datetime(2026, 1, 2, tzinfo=UTC)
+CALLS: list[tuple[Callable[[TandemClient], object], str, str, JsonValue, object]] = [
+    (lambda t: t.change_job("job_1", JobChange(priority=1)), "PATCH", "/v1/jobs/job_1", {"priority": 1}, job_json()),
+    (lambda t: t.cancel_job("job_1"), "POST", "/v1/jobs/job_1/cancel", None, job_json()),
+    (lambda t: t.cancel_job("job_1", "rollback"), "POST", "/v1/jobs/job_1/cancel", {"mode": "rollback"}, job_json()),
+    (lambda t: t.pause_job("job_1"), "POST", "/v1/jobs/job_1/pause", None, job_json()),
+    (lambda t: t.resume_job("job_1"), "POST", "/v1/jobs/job_1/resume", None, job_json()),
+    (lambda t: t.retry_job("job_1"), "POST", "/v1/jobs/job_1/retry", None, job_json()),
+    (lambda t: t.retry_job("job_1", JobRetry.model_validate({"from": "start"})), "POST", "/v1/jobs/job_1/retry", {"from": "start"}, job_json()),
+    (lambda t: t.steer_job("job_1", "faster"), "POST", "/v1/jobs/job_1/steer", {"message": "faster"}, STEER),
+    (lambda t: t.delete_job("job_1"), "DELETE", "/v1/jobs/job_1", None, None),
+    (lambda t: t.job_inputs("job_1"), "GET", "/v1/jobs/job_1/inputs", None, {"data": [QUESTION]}),
+    (lambda t: t.answer_input("job_1", "inp_1", InputAnswer(value="a")), "POST", "/v1/jobs/job_1/inputs/inp_1", {"value": "a"}, QUESTION),
+    (lambda t: t.job_steps("job_1"), "GET", "/v1/jobs/job_1/steps", None, {"data": []}),
+    (lambda t: t.job_trace("job_1"), "GET", "/v1/jobs/job_1/trace", None, {"job_id": "job_1", "spans": []}),
+    (lambda t: t.job_artifacts("job_1"), "GET", "/v1/jobs/job_1/artifacts", None, {"data": [ARTIFACT]}),
+    (lambda t: t.read_artifact("job_1", "art_1"), "GET", "/v1/jobs/job_1/artifacts/art_1", None, {"any": "bytes"}),
+    (lambda t: t.operations(), "GET", "/v1/operations", None, OPERATIONS),
+    (lambda t: t.create_schedule(ScheduleCreate(name="n", cron="* * * * *", request=JobRequest(input="x"))), "POST", "/v1/schedules",
+     {"name": "n", "cron": "* * * * *", "request": {"input": "x"}}, SCHEDULE),
+    (lambda t: t.get_schedule("sch_1"), "GET", "/v1/schedules/sch_1", None, SCHEDULE),
+    (lambda t: t.list_schedules(), "GET", "/v1/schedules", None, {"data": [SCHEDULE]}),
+    (lambda t: t.change_schedule("sch_1", ScheduleChange(is_enabled=False)), "PATCH", "/v1/schedules/sch_1", {"is_enabled": False}, SCHEDULE),
+    (lambda t: t.run_schedule("sch_1"), "POST", "/v1/schedules/sch_1/run", None, job_json()),
+    (lambda t: t.delete_schedule("sch_1"), "DELETE", "/v1/schedules/sch_1", None, None),
+    (lambda t: t.create_webhook_endpoint(EndpointCreate(url="https://a.example")), "POST", "/v1/webhook_endpoints",
+     {"url": "https://a.example"}, ENDPOINT | {"secret": "whsec_x"}),
+    (lambda t: t.get_webhook_endpoint("whe_1"), "GET", "/v1/webhook_endpoints/whe_1", None, ENDPOINT),
+    (lambda t: t.list_webhook_endpoints(), "GET", "/v1/webhook_endpoints", None, {"data": [ENDPOINT]}),
+    (lambda t: t.change_webhook_endpoint("whe_1", EndpointChange(is_enabled=True)), "PATCH", "/v1/webhook_endpoints/whe_1",
+     {"is_enabled": True}, ENDPOINT),
+    (lambda t: t.delete_webhook_endpoint("whe_1"), "DELETE", "/v1/webhook_endpoints/whe_1", None, None),
+    (lambda t: t.rotate_webhook_secret("whe_1"), "POST", "/v1/webhook_endpoints/whe_1/rotate_secret", None, ENDPOINT | {"secret": "whsec_y"}),
+    (lambda t: t.rotate_webhook_secret("whe_1", 0), "POST", "/v1/webhook_endpoints/whe_1/rotate_secret",
+     {"overlap_seconds": 0}, ENDPOINT | {"secret": "whsec_y"}),
+    (lambda t: t.test_webhook_endpoint("whe_1"), "POST", "/v1/webhook_endpoints/whe_1/test", None, DELIVERY),
+    (lambda t: t.recover_webhook_endpoint("whe_1", SINCE), "POST", "/v1/webhook_endpoints/whe_1/recover",
+     {"since": "2026-01-02T00:00:00Z"}, {"deliveries": 3}),
+    (lambda t: t.list_webhook_deliveries(), "GET", "/v1/webhook_deliveries", None, {"data": [DELIVERY]}),
+    (lambda t: t.get_webhook_delivery("dlv_1"), "GET", "/v1/webhook_deliveries/dlv_1", None, DELIVERY),
+    (lambda t: t.retry_webhook_delivery("dlv_1"), "POST", "/v1/webhook_deliveries/dlv_1/retry", None, DELIVERY),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "method", "path", "body", "answer"), CALLS, ids=[f"{method} {path}" for _, method, path, _, _ in CALLS])
+def test_every_wish_knocks_at_its_door(call: Callable[[TandemClient], object], method: str, path: str, body: JsonValue, answer: object) -> None:
+    seen: list[httpx.Request] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(204) if answer is None else httpx.Response(200, json=answer)
+
+    told = call(client(reply))
+    assert (seen[0].method, seen[0].url.path) == (method, path)
+    assert (json.loads(seen[0].content) if seen[0].content else None) == body
+    assert (told is None) == (answer is None)
+
+
+def test_a_listing_is_narrowed_by_what_is_given() -> None:
+    seen: list[httpx.URL] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url)
+        return httpx.Response(200, json={"data": []})
+
+    client(reply).list_jobs(JobStatus.PAUSED, limit=5, metadata={"order id": "7&8"}, thread_id="thr_1", parent_id="job_2", schedule_id="sch_3")
+    assert dict(seen[0].params) == {
+        "status": "paused",
+        "limit": "5",
+        "metadata[order id]": "7&8",
+        "thread_id": "thr_1",
+        "parent_id": "job_2",
+        "schedule_id": "sch_3",
+    }
+
+
+def test_every_creating_call_takes_a_key() -> None:
+    keys: list[str] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        keys.append(request.headers["idempotency-key"])
+        return error(409, "idempotency_key_in_flight")
+
+    tandem = client(reply)
+    for call in (
+        lambda: tandem.create_job(JobRequest(input="x"), "1"),
+        lambda: tandem.retry_job("job_1", idempotency_key="2"),
+        lambda: tandem.steer_job("job_1", "x", "3"),
+        lambda: tandem.answer_input("job_1", "inp_1", InputAnswer(), "4"),
+        lambda: tandem.create_schedule(ScheduleCreate(name="n", cron="x", request=JobRequest(input="x")), "5"),
+        lambda: tandem.create_webhook_endpoint(EndpointCreate(url="x"), "6"),
+        lambda: tandem.create_thread(idempotency_key="7"),
+        lambda: tandem.send_message("thr_1", "x", idempotency_key="8"),
+        lambda: tandem.rotate_webhook_secret("whe_1", idempotency_key="9"),
+    ):
+        with pytest.raises(errors.IdempotencyKeyInFlight):
+            call()
+    assert keys == list("123456789")
 
 
 async def test_the_async_client_does_the_same() -> None:

@@ -43,6 +43,8 @@ class StandInGateway:
 def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[StandInGateway]:
     """A running stand-in; the command's settings point at it."""
     stand_in = StandInGateway()
+    refusal: dict[str, JsonValue] = {"message": "this key lacks the scope 'admin'", "type": "authentication_error", "code": "permission_denied"}
+    stand_in.answer("GET /v1/operations", {"error": refusal}, 403)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(stand_in))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -6,7 +6,7 @@ import pytest
 from pydantic import JsonValue
 
 from tandem.cli.follow import describe, describe_verification
-from tandem.schemas.events import Event, JobEvent
+from tandem.schemas.events import STREAM_RESET, Event, JobEvent
 from tandem.schemas.jobs import Verification
 
 
@@ -28,6 +28,20 @@ def event(kind: str, **data: JsonValue) -> Event:
         (event(JobEvent.VERIFICATION_PASSED, name="agreement", level="V3", passed=True), "check agreement (V3): passed"),
         (event(JobEvent.VERIFICATION_FAILED, name="schema", level="V3", passed=False, detail="no x"), "check schema (V3): failed, no x"),
         (event(JobEvent.CANCELLING), "cancelling"),
+        (event(JobEvent.SCHEDULED, run_at="2026-01-02"), "scheduled for 2026-01-02"),
+        (event(JobEvent.PAUSING), "pausing at the next checkpoint"),
+        (event(JobEvent.PAUSED), "paused"),
+        (event(JobEvent.INPUT_REQUIRED, id="inp_1", prompt="Which?"), "asks (inp_1): Which?"),
+        (event(JobEvent.INPUT_RECEIVED, decision="approve", value=None), "answered: approve"),
+        (event(JobEvent.INPUT_RECEIVED, decision=None, value="red"), "answered: red"),
+        (event(JobEvent.INPUT_EXPIRED), "nobody answered in time"),
+        (event(JobEvent.STEERED, message="hurry"), "you said: hurry"),
+        (event(JobEvent.STEER_APPLIED, step="solve"), "your words are taken up at solve"),
+        (event(JobEvent.CHANGED), "budget, priority or metadata changed"),
+        (event(JobEvent.ARTIFACT_CREATED, id="art_1", name="a.csv"), "file a.csv (art_1)"),
+        (event(JobEvent.BUDGET_WARNING, meter="calls", spent=8, limit=10), "the budget nears its end: 8 of 10 calls"),
+        (event(JobEvent.TEXT_RESET), "the answer is written anew"),
+        (event(STREAM_RESET), "older events are no longer kept; on from the present state"),
     ],
 )
 def test_an_event_worth_a_line_gets_one(seen: Event, line: str) -> None:
