@@ -15,7 +15,7 @@ import pytest
 
 from tandem.models import Endpoint, OpenAIChatModel
 from tandem.schemas.chat import ChatMessage, ChatRequest
-from tandem.testing.chat_model_suite import ChatModelConformance, ask
+from tandem.testing.suites.chat_model import ChatModelConformance, ask
 
 MODEL = "smollm2-135m-instruct"
 ROOT = Path(__file__).resolve().parents[2]
