@@ -22,7 +22,7 @@ from gateway.__main__ import server_config
 from gateway.app import create_app
 from gateway.dependencies import open_dependencies
 from tandem.events import MemoryNotifier
-from tandem.ids import DEFAULT_TENANT, JobId
+from tandem.ids import DEFAULT_TENANT
 from tandem.ports import Score, Turns
 from tandem.schemas.keys import ALL_SCOPES
 from tandem.secrets import digest, new_token
@@ -44,7 +44,7 @@ class NoClassifier:
 class NoHints:
     """Nobody to wake."""
 
-    async def hint(self, job_id: JobId) -> bool:  # noqa: ARG002 - the port's signature
+    async def hint(self, count: int = 1) -> bool:  # noqa: ARG002 - the port's signature
         return True
 
     async def close(self) -> None:
