@@ -12,7 +12,7 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.venv/cache
 export PYRIGHT_PYTHON_CACHE_DIR ?= $(CURDIR)/.venv/cache/pyright
 BIN := .venv/bin
 
-.PHONY: help setup setup-dev run up test check bench format lock openapi docs docs-reference clean
+.PHONY: help setup setup-dev run up test check chaos bench format lock openapi docs docs-reference clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,14 @@ run: setup ## start everything, prove both lanes once, stay up (Ctrl-C stops)
 
 test: setup-dev check ## everything CI runs
 	scripts/test.sh
+
+SEED := $(or $(SEED),$(shell shuf -i 1-999999 -n 1))
+SOAK := $(BIN)/python -m tandem.testing.chaos.soak --seed $(SEED)
+
+chaos: setup-dev ## every fault at length, a soak on both databases, the memory curve (make chaos SEED=7)
+	CHAOS_LONG=1 CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -q -n 2 --dist loadgroup tests/chaos
+	$(SOAK) --jobs 500 --every 2 --seconds 600
+	$(SOAK) --jobs 1000 --every 0 --seconds 600
 
 check: setup-dev ## formatting, lint, types, layering, dependencies, openapi.json
 	$(BIN)/ruff format --check .

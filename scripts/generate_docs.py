@@ -94,8 +94,9 @@ def errors_page() -> str:
         "| code | HTTP status | when |\n|---|---|---|",
     ]
     seen: dict[str, str] = {}
-    for cls in _tree(TandemError):
-        if cls.code not in seen and (not cls.__subclasses__() or cls.__name__ in {"InvalidRequest", "Conflict"}):
+    # A code is best told by the class that means nothing else; classes with children only where no child has their code.
+    for cls in sorted(_tree(TandemError), key=lambda cls: bool(cls.__subclasses__()) and cls.__name__ not in {"InvalidRequest", "Conflict"}):
+        if cls.code not in seen:
             seen[cls.code] = f"| `{cls.code}` | {rendering(cls('')).status} | {' '.join((cls.__doc__ or '').split())} |"
     return "\n".join([*lines, *sorted(seen.values())]) + "\n"
 

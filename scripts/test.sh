@@ -20,12 +20,13 @@ stage() { # NAME PYTEST-ARGUMENTS...
 cover=(--cov --cov-append --cov-report=)
 
 stage unit -n 2 --disable-socket --allow-unix-socket --allow-hosts=127.0.0.1,::1 "${cover[@]}" tests/unit tests/test_packaging.py tests/test_public_api.py
-stage contract "${cover[@]}" tests/contract
+stage contract -n 2 "${cover[@]}" tests/contract
 stage integration "${cover[@]}" tests/integration
 stage pages "${cover[@]}" tests/ui
 stage live tests/live
 stage docs tests/docs
 stage end-to-end tests/e2e
+stage chaos -n 2 --dist loadgroup tests/chaos
 
 printf '\n== coverage of the first four stages\n'
 $python -m coverage report --skip-covered --skip-empty --sort=cover --fail-under=90 | tail -n 40 || failed=1

@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tandem.events import open_notifier
 from tandem.ids import DEFAULT_TENANT, JobId
-from tandem.ports import Appended, NewEvent, Notifier, Outcome, Storage
+from tandem.ports import Appended, JobFilter, NewEvent, Notifier, Outcome, Storage
 from tandem.schemas.events import JobEvent
 from tandem.schemas.jobs import Check, Job, JobResult, JobStatus, JobView, LastEvent, PlanStep, Usage, Verification
 from tandem.settings import Settings
@@ -231,12 +231,12 @@ class Work:
         event = LastEvent(seq=3, at=datetime.now(UTC), text="Looked at 3 of 5")
         usage = Usage(calls=2, input_tokens=10, output_tokens=20)
         view = self._view.model_copy(update={"plan": plan, "last_event": event, "usage": usage})
-        await self._told(self._storage.jobs.append(self._job_id, self._epoch, [NewEvent(JobEvent.PLAN_CREATED)], view))
+        await self._told(self._storage.work.append(self._job_id, self._epoch, [NewEvent(JobEvent.PLAN_CREATED)], view))
 
     async def finish(self) -> None:
         verification = Verification(level="V3", checks=[Check(name="program", level="V3", passed=True)])
         outcome = Outcome(JobStatus.COMPLETED, JobResult(output_text="The answer is 42.", verification=verification))
-        await self._told(self._storage.jobs.finish(self._job_id, self._epoch, outcome))
+        await self._told(self._storage.work.finish(self._job_id, self._epoch, outcome))
 
     async def _told(self, appending: Awaitable[Sequence[Appended]]) -> None:
         await self._notifier.notify(await appending)
@@ -248,12 +248,12 @@ async def worker(stack: Stack, storage: Storage) -> AsyncGenerator[Work]:
         notifier = open_notifier(stack.settings)
         cleanup.push_async_callback(notifier.close)
         job = await newest_job(storage)
-        claim = await storage.jobs.claim(JobId(job.id), "test", 60.0, 5)
+        claim = await storage.work.claim("test", 60.0, 5, job_id=JobId(job.id))
         assert claim is not None
         await notifier.notify(claim.appended)
         yield Work(storage, notifier, job, claim.epoch, claim.view)
 
 
 async def newest_job(storage: Storage) -> Job:
-    jobs = await storage.jobs.list(DEFAULT_TENANT, status=None, after=None, limit=1)
+    jobs = await storage.jobs.list(DEFAULT_TENANT, where=JobFilter(), after=None, limit=1)
     return jobs[0]

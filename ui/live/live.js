@@ -3,7 +3,7 @@
 // `parentElement` outlives a run of the script, so the state hangs there: a rerun calls the default export again with fresh data, and only the
 // removal of the component calls the function that it returned.
 
-const KINDS = ["message.created", "turn.started", "turn.decided", "text.delta", "turn.completed", "turn.failed", "turn.cancelled", "job.updated"];
+const KINDS = ["message.created", "turn.started", "turn.decided", "text.delta", "turn.completed", "turn.failed", "turn.cancelled", "job.updated", "stream.reset"];
 const ENDED = new Set(["completed", "failed", "cancelled", "incomplete"]);
 const STEP_ICONS = { pending: "radio_button_unchecked", running: "progress_activity", done: "check_circle", failed: "error", skipped: "do_not_disturb_on" };
 const FIRST_RETRY_MS = 500;
@@ -78,6 +78,7 @@ class Live {
   }
 
   take(event) {
+    if (event.type === "stream.reset") return this.restart(event.sequence_number);
     if (event.sequence_number <= this.last) return; // two connections may overlap for a moment
     this.last = event.sequence_number;
     const body = event.data;
@@ -101,6 +102,13 @@ class Live {
       case "job.updated":
         return this.updateJob(body);
     }
+  }
+
+  // The log no longer holds what this page has missed: the script draws the conversation anew, and the stream goes on from its present end.
+  restart(last) {
+    this.last = last;
+    for (const id of [...this.turns.keys()]) this.dropTurn(id);
+    this.news(`reset:${last}`);
   }
 
   // The script draws messages natively; each one that it has not drawn makes it run once.
