@@ -153,7 +153,8 @@ class JobRunner:
             snapshot: Any = None if is_new else await self.graph.aget_state(config)
             is_new = False
             if snapshot is not None and snapshot.created_at:
-                if not snapshot.next:
+                # Not ``next``, which leaves out the tasks whose results are stored: their step may still lack its checkpoint, and what follows it.
+                if not snapshot.tasks:
                     return cast("Workspace", snapshot.values)
                 answers = answers_of(snapshot.interrupts, claim.inputs)
                 start = Command(resume=answers) if answers else None

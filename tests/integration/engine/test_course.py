@@ -4,12 +4,18 @@ import asyncio
 from collections import Counter
 
 import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 from pydantic import JsonValue
 from structlog.testing import capture_logs
 
+from slow_worker.checkpoints import FencedSaver
+from slow_worker.coalescing import CoalescingCheckpoints
+from slow_worker.graph import build_graph
 from slow_worker.runner import RunEnd
 from slow_worker.testing import PLANNING, PROBLEM, Workshop, assert_sound, plans, prompt, solves, until
-from tandem.ids import DEFAULT_TENANT
+from tandem.errors import LeaseLost
+from tandem.ids import DEFAULT_TENANT, JobId
 from tandem.schemas.chat import ChatRequest
 from tandem.schemas.events import JobEvent
 from tandem.schemas.jobs import JobRequest, JobStatus
@@ -123,3 +129,39 @@ async def test_a_second_hint_for_a_finished_job_does_nothing(workshop: Workshop)
 
     assert await workshop.run() is RunEnd.NOTHING
     assert len(workshop.model.asked) == 2
+
+
+class Unlucky(FencedSaver):
+    """Its process dies once: what a step has written is stored, the checkpoint after that step is not."""
+
+    def __init__(self, store: CoalescingCheckpoints, lost_step: int) -> None:
+        super().__init__(store)
+        self._held = store
+        self._lost_step = lost_step
+        self.has_died = False
+
+    async def aput(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+    ) -> RunnableConfig:
+        if metadata.get("step") == self._lost_step and not self.has_died:
+            self.has_died = True
+            await self._held.flush(JobId(config.get("configurable", {})["thread_id"]))
+            raise LeaseLost("the process dies here")
+        return await super().aput(config, checkpoint, metadata, new_versions)
+
+
+@pytest.mark.parametrize("lost_step", range(6))
+async def test_a_job_goes_on_from_the_results_of_a_step_whose_checkpoint_was_lost(workshop: Workshop, lost_step: int) -> None:
+    workshop.model.answer = plans
+    saver = Unlucky(workshop.runner.checkpoints, lost_step)
+    workshop = workshop.with_graph(lambda _: build_graph(saver))
+    job_id = await workshop.submit(JobRequest(input=PLANNING))
+    assert await workshop.run() is RunEnd.LOST
+    assert saver.has_died
+    await workshop.storage.work.release(job_id, 1)
+
+    assert await workshop.run() is RunEnd.FINISHED
+
+    job = await workshop.job(job_id)
+    assert (job.status, job.error, job.attempt, len(workshop.model.asked)) == (JobStatus.COMPLETED, None, 2, 5)
+    assert_sound(job, await workshop.events(job_id))
