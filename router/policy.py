@@ -46,8 +46,10 @@ def decide(turns: Turns, classifier: Classifier, policy: Policy, *, timer_ns: Ca
     lane: Lane = forced[0] if forced else _by_score(score.p_slow, policy)
     return Decision(
         lane=lane,
+        band=lane,
         effort=_effort(turns, text, lane, forced, score.p_slow),
         p_slow=score.p_slow,
+        check_at=policy.threshold,
         threshold=policy.threshold,
         margin=score.p_slow - policy.threshold,
         policy_version=policy.version,

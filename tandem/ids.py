@@ -23,6 +23,8 @@ ScheduleId = NewType("ScheduleId", str)
 InputId = NewType("InputId", str)
 SteerId = NewType("SteerId", str)
 ArtifactId = NewType("ArtifactId", str)
+PolicyVersionId = NewType("PolicyVersionId", str)
+OutcomeId = NewType("OutcomeId", str)
 StreamId = NewType("StreamId", str)
 """The owner of an event log: a ``JobId`` or a ``ThreadId``."""
 
@@ -92,3 +94,9 @@ class IdFactory:
 
     def artifact(self) -> ArtifactId:
         return ArtifactId(self._new("art"))
+
+    def policy_version(self) -> PolicyVersionId:
+        return PolicyVersionId(self._new("pol"))
+
+    def outcome(self) -> OutcomeId:
+        return OutcomeId(self._new("out"))

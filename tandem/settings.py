@@ -118,12 +118,27 @@ class ModelSettings(Section):
 
 
 class RouterSettings(Section):
-    """When a request goes slow."""
+    """When a request goes slow, before any policy is published, and what scores it."""
 
     threshold: float = Field(default=0.5, ge=0.0, le=1.0)
-    """``auto`` requests with P(needs the slow lane) at or above it go slow."""
+    """``auto`` requests with P(needs the slow lane) at or above it go slow, until a policy is published."""
+    check_at: float = Field(default=0.35, ge=0.0, le=1.0)
+    """From here up to the threshold the fast answer is tested, and a failed test starts a job. At or above the threshold: no such band."""
     artifact: Path | None = None
     """Another scoring artefact than the shipped one."""
+    log_prompts: bool = False
+    """Keep the ask of each decision, cut and redacted, so that labels can be trained on."""
+    poll_s: float = Field(default=0.5, gt=0.0, le=60.0)
+    """Seconds between two looks at the published policies."""
+    decision_model_url: str | None = None
+    """Base URL with ``/v1`` of a decision model, for policies whose backend is ``decision_model``."""
+    decision_model: str = "default"
+    """Name its server knows it by."""
+    decision_model_door: Literal["systemone", "decisions"] = "systemone"
+    """Which of the two protocols it speaks."""
+    decision_model_api_key: SecretStr | None = None
+    scorer_timeout_s: float = Field(default=0.5, gt=0.0, le=30.0)
+    """Longest a scoring backend that asks a model may take; then the linear model's word stands."""
 
 
 class WorkerSettings(Section):

@@ -26,15 +26,18 @@ from tandem.ports.jobs import (
 from tandem.ports.models import (
     ChatModel,
     Classifier,
+    DecisionModel,
     Score,
+    Scorer,
     Tool,
     ToolContext,
     Turns,
 )
 from tandem.ports.responses import ResponseStatus, ResponseStore, StoredResponse
+from tandem.ports.routing import DecidingDoor, DecisionLog, JobTimes, LoggedDecision, NewOutcome, NewState, OutcomeStore, PolicyStore
 from tandem.ports.schedules import DueSchedule, Retention, ScheduleStore, ScheduleUpdate, Swept
 from tandem.ports.storage import Storage
-from tandem.ports.threads import DecisionLog, KeyStore, LoggedDecision, ThreadStore, TurnWork
+from tandem.ports.threads import KeyStore, ThreadStore, TurnWork
 from tandem.ports.webhooks import INTERNAL, Answered, Delivery, Outbox, SealedSecret, WebhookStore
 from tandem.ports.work import (
     CheckpointStore,
@@ -59,7 +62,9 @@ __all__ = [
     "Classifier",
     "Clock",
     "Created",
+    "DecidingDoor",
     "DecisionLog",
+    "DecisionModel",
     "Delivery",
     "DueSchedule",
     "Effect",
@@ -68,6 +73,7 @@ __all__ = [
     "JobFilter",
     "JobQueue",
     "JobStore",
+    "JobTimes",
     "JobWork",
     "KeyStore",
     "LeaseState",
@@ -75,11 +81,15 @@ __all__ = [
     "NewArtifact",
     "NewEvent",
     "NewJob",
+    "NewOutcome",
+    "NewState",
     "Notifier",
     "Once",
     "Outbox",
     "Outcome",
+    "OutcomeStore",
     "Parking",
+    "PolicyStore",
     "Reaped",
     "ResponseStatus",
     "ResponseStore",
@@ -87,6 +97,7 @@ __all__ = [
     "ScheduleStore",
     "ScheduleUpdate",
     "Score",
+    "Scorer",
     "SealedSecret",
     "Storage",
     "StoredCheckpoint",

@@ -8,7 +8,8 @@ from pydantic import JsonValue
 
 from tandem.ids import JobId, TenantId
 from tandem.schemas.chat import ChatDelta, ChatReply, ChatRequest
-from tandem.schemas.routing import Effort, Lane, LaneChoice
+from tandem.schemas.questions import AnswerSet, QuestionSet
+from tandem.schemas.routing import Effort, Intent, Lane, LaneChoice
 from tandem.schemas.tools import ToolResult, ToolSpec
 
 
@@ -50,6 +51,8 @@ class Turns:
     """The lane the caller forces, or ``auto``."""
     effort: Effort | None = None
     """The effort the caller asks for."""
+    has_running_job: bool = False
+    """A job of this conversation has not ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +63,47 @@ class Score:
     """P(needs the slow lane), calibrated, 0..1."""
     contributions: Sequence[tuple[str, float]]
     """Largest log-odds contributions, at most five."""
+    p_fast_fails: float | None = None
+    p_slow_fixes: float | None = None
+    p_tools: float | None = None
+    intent: Intent | None = None
 
 
 class Classifier(Protocol):
-    """A scoring backend of the router."""
+    """A scoring backend of the router that answers at once, in this process."""
 
     @property
     def version(self) -> str: ...
 
     def score(self, turns: Turns) -> Score: ...
+
+
+class Scorer(Protocol):
+    """A scoring backend of the router that asks a model."""
+
+    @property
+    def version(self) -> str:
+        """Of the model and its calibration."""
+        ...
+
+    async def score(self, turns: Turns) -> Score:
+        """Raises ``ModelError``; the caller bounds the time and falls back on the ``Classifier``."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class DecisionModel(Protocol):
+    """Answers typed questions with probabilities: a decision model, or a chat model whose next-token probabilities are read out."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def answer(self, asked: QuestionSet) -> AnswerSet:
+        """One answer per question, in order. Raises ``ModelError``; ``ModelUnavailable`` also where the server has no such door (404, 501)."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

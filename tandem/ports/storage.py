@@ -5,8 +5,9 @@ from typing import Protocol
 from tandem.ports.common import EventLog
 from tandem.ports.jobs import JobStore
 from tandem.ports.responses import ResponseStore
+from tandem.ports.routing import DecisionLog, OutcomeStore, PolicyStore
 from tandem.ports.schedules import Retention, ScheduleStore
-from tandem.ports.threads import DecisionLog, KeyStore, ThreadStore
+from tandem.ports.threads import KeyStore, ThreadStore
 from tandem.ports.webhooks import Outbox, WebhookStore
 from tandem.ports.work import JobWork
 
@@ -26,6 +27,10 @@ class Storage(Protocol):
     def keys(self) -> KeyStore: ...
     @property
     def decisions(self) -> DecisionLog: ...
+    @property
+    def outcomes(self) -> OutcomeStore: ...
+    @property
+    def policies(self) -> PolicyStore: ...
     @property
     def outbox(self) -> Outbox: ...
     @property

@@ -1,14 +1,14 @@
-"""Conversations, API keys, and the log of routing decisions."""
+"""Conversations and API keys."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from tandem.ids import DecisionId, JobId, KeyId, MessageId, TenantId, ThreadId, TurnId
 from tandem.ports.common import Appended, NewEvent, Once
 from tandem.schemas.jobs import JobFailure
 from tandem.schemas.keys import ApiKey, Scope
-from tandem.schemas.routing import Decision, Lane
+from tandem.schemas.routing import Lane
 from tandem.schemas.threads import Thread, ThreadMessage, Turn
 
 
@@ -90,22 +90,3 @@ class KeyStore(Protocol):
     async def revoke(self, key_id: KeyId) -> ApiKey:
         """Idempotent. Raises ``NotFound``."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedDecision:
-    """A decision with what replay needs."""
-
-    id: DecisionId
-    tenant: TenantId
-    decision: Decision
-    text_chars: int
-    door: Literal["chat", "jobs", "threads", "responses"]
-
-
-class DecisionLog(Protocol):
-    """Every routing decision, for replay."""
-
-    async def add(self, decisions: Sequence[LoggedDecision]) -> None: ...
-
-    async def recent(self, tenant: TenantId, limit: int) -> Sequence[LoggedDecision]: ...

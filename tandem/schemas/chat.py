@@ -35,6 +35,18 @@ class ChatRequest(Wire):
     """GBNF grammar for servers that take one (llama.cpp); other servers ignore it."""
     json_schema: JsonObject | None = None
     """JSON Schema that the whole reply must satisfy (``response_format``), for servers that support it."""
+    top_logprobs: int = Field(default=0, ge=0, le=20)
+    """Ask for the log-probability of each token and of this many alternatives; 0 asks for none. Servers without them send none."""
+
+
+class TokenChance(Wire):
+    """How sure the model was of one token."""
+
+    token: str
+    logprob: float
+    """Natural logarithm, at most 0."""
+    top: list[tuple[str, float]] = Field(default_factory=list[tuple[str, float]])
+    """The likeliest tokens at this place with their log-probabilities, best first."""
 
 
 class TokenUsage(Wire):
@@ -56,6 +68,8 @@ class ChatReply(Wire):
     finish_reason: FinishReason
     usage: TokenUsage
     model: str
+    chances: list[TokenChance] = Field(default_factory=list[TokenChance])
+    """Of each token of ``text``, where they were asked for and the server sends them."""
 
 
 class ChatDelta(Wire):
@@ -65,3 +79,4 @@ class ChatDelta(Wire):
     reasoning: str = ""
     finish_reason: FinishReason | None = None
     usage: TokenUsage | None = None
+    chances: list[TokenChance] = Field(default_factory=list[TokenChance])

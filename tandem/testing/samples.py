@@ -11,7 +11,9 @@ from tandem.schemas.routing import Decision
 
 ALICE = TenantId("alice")
 BOB = TenantId("bob")
-DECISION = Decision(lane="slow", effort="low", p_slow=0.75, threshold=0.5, margin=0.25, policy_version="p1", model_version="m1")
+DECISION = Decision(
+    lane="slow", band="slow", effort="low", p_slow=0.75, check_at=0.35, threshold=0.5, margin=0.25, policy_version="p1", model_version="m1"
+)
 
 
 class Asked(TypedDict, total=False):

@@ -17,7 +17,18 @@ from tandem.schemas.routing import Decision, LaneChoice
 
 SERVED: dict[str, LaneChoice] = {"auto": "auto", "fast": "fast", "slow": "slow"}
 PYTHON = {"type": "code_interpreter", "container": {"type": "auto"}}
-SLOW = Decision(lane="slow", effort="low", p_slow=0.75, threshold=0.5, margin=0.25, policy_version="p1", model_version="m1", language="en")
+SLOW = Decision(
+    lane="slow",
+    band="slow",
+    effort="low",
+    p_slow=0.75,
+    check_at=0.35,
+    threshold=0.5,
+    margin=0.25,
+    policy_version="p1",
+    model_version="m1",
+    language="en",
+)
 
 
 def body(**fields: Any) -> ResponseCreate:
