@@ -137,6 +137,7 @@ class RouterSettings(Section):
     decision_model_door: Literal["systemone", "decisions"] = "systemone"
     """Which of the two protocols it speaks."""
     decision_model_api_key: SecretStr | None = None
+    """Sent as a bearer token."""
     scorer_timeout_s: float = Field(default=0.5, gt=0.0, le=30.0)
     """Longest a scoring backend that asks a model may take; then the linear model's word stands."""
 

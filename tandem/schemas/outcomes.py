@@ -10,8 +10,8 @@ from tandem.schemas.routing import Lane
 from tandem.schemas.text import CleanText
 
 OutcomeKind = Literal["thumbs_up", "thumbs_down", "wrong_route", "reask", "escalated", "check_passed", "check_failed", "answer_scored"]
-"""``reask``: the user asked the same again. ``escalated``: a user moved a fast answer to the slow lane. ``answer_scored``: both lanes answered and were
-scored."""
+"""``reask``: the user asked the same again. ``escalated``: a user moved a fast answer to the slow lane. ``answer_scored``: both lanes answered and
+were scored."""
 OutcomeSource = Literal["user", "gateway", "collect", "operator"]
 LabelStatus = Literal["pending", "approved", "rejected"]
 
