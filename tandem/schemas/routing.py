@@ -15,8 +15,8 @@ Band = Literal["fast", "check", "slow"]
 Effort = Literal["low", "medium", "high", "max"]
 Language = Literal["en", "zh", "other"]
 Intent = Literal["chat", "question", "writing", "math", "code", "planning", "research", "tools"]
-"""What kind of ask it is: small talk and assistant commands, a question of fact, text to write or change, something to calculate, a
-program, a plan or comparison, a research brief, a task of several tool calls."""
+"""What kind of ask it is: small talk and assistant commands, a question of fact, text to write or change, something to calculate or prove,
+a program, a plan or comparison, a research brief, a task of several tool calls."""
 ScoringBackend = Literal["linear", "readout", "decision_model"]
 """The embedded linear model; the fast model's logprobs read out; a decision model behind ``/v1/systemone`` or ``/v1/decisions``."""
 OverrideSource = Literal["model", "lane", "text", "effort", "rule", "kill_switch", "context", "sticky", "hysteresis", "cap", "explore"]
