@@ -20,8 +20,8 @@ a program, a plan or comparison, a research brief, a task of several tool calls.
 ScoringBackend = Literal["linear", "readout", "decision_model"]
 """The embedded linear model; the fast model's logprobs read out; a decision model behind ``/v1/systemone`` or ``/v1/decisions``."""
 OverrideSource = Literal["model", "lane", "text", "effort", "rule", "kill_switch", "context", "sticky", "hysteresis", "cap", "explore"]
-"""Who decided in place of the score. The caller: the ``model`` or ``lane`` field, words in the text (``/deep``, "think hard"), an explicit effort. The
-policy: one of its fixed rules, its kill switch, a conversation too long for the fast model (``context``), a "continue" that inherits its lane
+"""Who decided in place of the score. The caller: the ``model`` or ``lane`` field, words in the text (``/deep``, "think hard"), an explicit effort.
+The policy: one of its fixed rules, its kill switch, a conversation too long for the fast model (``context``), a "continue" that inherits its lane
 (``sticky``), a margin too small to change the lane (``hysteresis``), the cap on the slow share (``cap``), or a draw (``explore``)."""
 Arm = Literal["stable", "candidate"]
 """Which policy of a staged rollout decided."""
