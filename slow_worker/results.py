@@ -6,12 +6,12 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from slow_worker.answers import as_number
 from slow_worker.effort import EffortPolicy
 from slow_worker.judging import judge
 from slow_worker.plans import is_worked_out
 from slow_worker.presentation import abstention, present_form, present_votes
 from slow_worker.workspace import Task, Try, Verdict, Workspace
+from tandem.answers import as_number
 from tandem.schemas.jobs import JobResult, PlanStep, Verification
 
 

@@ -1,10 +1,10 @@
 """Chain of thought: the model reasons in words and ends with its answer."""
 
-from slow_worker.answers import choice_of, short_answer
 from slow_worker.caller import Ask
 from slow_worker.prompts import cot_messages
 from slow_worker.strategies.common import Assignment
 from slow_worker.workspace import Task, Try
+from tandem.answers import choice_of, short_answer
 
 NO_ANSWER = "no answer could be read from the reply"
 

@@ -2,13 +2,13 @@
 
 import json
 
-from slow_worker.answers import canonical_value
 from slow_worker.caller import Ask
 from slow_worker.fences import code_block
 from slow_worker.prompts import program_messages
 from slow_worker.strategies.common import Assignment
 from slow_worker.tool_calls import call_tool
 from slow_worker.workspace import Try
+from tandem.answers import canonical_value
 
 PYTHON = "python"
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from slow_worker.answers import same
 from slow_worker.posterior import lead_probability
 from slow_worker.workspace import Strategy, Try
+from tandem.answers import same
 from tandem.schemas.jobs import Check, VerificationLevel
 
 WEIGHTS: Final[dict[Strategy, float]] = {"cot": 1.0, "program": 1.5, "direct": 1.0, "step": 0.0}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slow_worker.answers import as_number, canonical_value, chinese_number, choice_of, final_line, first_number, last_number, same, short_answer, show
+from tandem.answers import as_number, canonical_value, chinese_number, choice_of, final_line, first_number, last_number, same, short_answer, show
 
 
 @pytest.mark.parametrize(
