@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
@@ -49,6 +49,8 @@ class Turns:
     previous_lane: Lane | None = None
     choice: LaneChoice = "auto"
     """The lane the caller forces, or ``auto``."""
+    chosen_by: Literal["lane", "model"] = "lane"
+    """Which field of the request forces it."""
     effort: Effort | None = None
     """The effort the caller asks for."""
     has_running_job: bool = False

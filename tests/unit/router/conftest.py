@@ -3,6 +3,7 @@ import pytest
 from router.artifacts import load_classifier
 from router.policy import Policy
 from tandem.ports import Classifier, Score, Turns
+from tandem.schemas.policies import RoutingPolicy
 
 
 class FixedClassifier:
@@ -36,4 +37,4 @@ def certain_slow() -> Classifier:
 
 @pytest.fixture
 def policy() -> Policy:
-    return Policy(threshold=0.5, version="test")
+    return Policy.of("test", RoutingPolicy())

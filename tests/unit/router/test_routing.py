@@ -93,5 +93,5 @@ def test_a_huge_text_is_decided(message: str, shipped: Classifier, policy: Polic
 
 
 def test_contributions_never_copy_the_users_words(shipped: Classifier, policy: Policy) -> None:
-    decision = decide(Turns(text="xyzzy plugh prove"), shipped, Policy(0.5, "test"))
+    decision = decide(Turns(text="xyzzy plugh prove"), shipped, policy)
     assert not {"xyzzy", "plugh"} & {reason.feature for reason in decision.reasons}
