@@ -6,6 +6,7 @@
     |   |   +-- UnknownModel           unknown_model
     |   |   +-- UnknownTool            unknown_tool
     |   |   +-- InputTooLong           input_too_long
+    |   |   +-- PolicyRefused          policy_refused
     |   +-- BodyTooLarge               body_too_large
     |   +-- AuthenticationFailed       authentication_failed
     |   +-- PermissionDenied           permission_denied
@@ -94,6 +95,12 @@ class InputTooLong(InvalidRequest):
     """A text is longer than the configured limit."""
 
     code = "input_too_long"
+
+
+class PolicyRefused(InvalidRequest):
+    """Validation has errors about the routing policy that is to be published."""
+
+    code = "policy_refused"
 
 
 class BodyTooLarge(CallerError):

@@ -47,6 +47,24 @@ class Outcome(Wire):
     created_at: datetime
 
 
+class OutcomePage(Wire):
+    """A page of outcomes, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[Outcome]
+    next_after: str | None = None
+    """Pass it as ``after`` to read on; null at the end."""
+
+
+class Feedback(Wire):
+    """Answer of ``POST /v1/feedback``: what is kept now, in place of earlier feedback of the same kind."""
+
+    object: Literal["feedback"] = "feedback"
+    decision_id: str
+    kind: Literal["thumbs_up", "thumbs_down", "wrong_route", "escalated"]
+    wanted_lane: Lane | None
+
+
 class LabelVerdict(Wire):
     """Body of ``POST /v1/router/labels/{id}``."""
 
@@ -62,3 +80,17 @@ class OutcomeImport(Wire):
     fast_score: float = Field(ge=0.0, le=1.0)
     slow_score: float = Field(ge=0.0, le=1.0)
     comment: CleanText = Field(default="", max_length=2_000)
+
+
+class OutcomeImports(Wire):
+    """Body of ``POST /v1/router/labels``. The same text sent again replaces its scores."""
+
+    rows: list[OutcomeImport] = Field(min_length=1, max_length=1_000)
+
+
+class Imported(Wire):
+    """Answer of ``POST /v1/router/labels``: what was kept, waiting for approval."""
+
+    object: Literal["list"] = "list"
+    decision_ids: list[str]
+    """One per row, made from its text."""

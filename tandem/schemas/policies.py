@@ -132,6 +132,15 @@ class PolicyVersion(Wire):
     published_at: datetime | None = None
 
 
+class PolicyPage(Wire):
+    """A page of versions, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[PolicyVersion]
+    next_after: str | None = None
+    """Pass it as ``after`` to read on; null at the end."""
+
+
 class PolicyDraft(Wire):
     """Body of ``POST /v1/router/policies``."""
 
@@ -167,6 +176,34 @@ class Publish(Wire):
     """Refuse with 409 when somebody changed the routing since this revision was read."""
 
 
+class Advance(Wire):
+    """Body of ``POST /v1/router/advance``: the candidate's next stage, now."""
+
+    expected_revision: int | None = Field(default=None, ge=0)
+
+
+class RollBack(Wire):
+    """Body of ``POST /v1/router/rollback``."""
+
+    to: str | None = Field(default=None, max_length=64)
+    """A version, or ``settings``; None drops the candidate, and without one goes back to the version that was active before."""
+    note: CleanText = Field(default="", max_length=500)
+    expected_revision: int | None = Field(default=None, ge=0)
+
+
+class KillSwitch(Wire):
+    """Body of ``PUT /v1/router/kill``."""
+
+    mode: Literal["all_fast", "rules"]
+    note: CleanText = Field(default="", max_length=500)
+
+
+class ShadowChoice(Wire):
+    """Body of ``PUT /v1/router/shadow``."""
+
+    version: str = Field(min_length=1, max_length=64)
+
+
 class Rollout(Wire):
     """A candidate under way."""
 
@@ -197,13 +234,25 @@ RoutingAction = Literal["draft", "publish", "advance", "complete", "roll_back", 
 class RoutingChange(Wire):
     """One line of the history."""
 
+    number: int = Field(ge=1)
+    """Of the line, from 1 without gaps: what a listing goes on from."""
     revision: int
+    """Of the state after it; a draft changes no state."""
     at: datetime
     action: RoutingAction
     version: str | None
     actor: str
     detail: dict[str, str | int | float | bool | None] = Field(default_factory=dict[str, str | int | float | bool | None])
     """Reasons and figures, as of a rollback's guardrail."""
+
+
+class HistoryPage(Wire):
+    """A page of the history, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[RoutingChange]
+    next_before: int | None = None
+    """Pass it as ``before`` to read on; null at the end."""
 
 
 class Estimate(Wire):
@@ -294,6 +343,7 @@ class VersionStats(Wire):
     slow: int
     """Of the auto ones."""
     checked: int
+    """Decisions of the check band."""
     failed_checks: int
     thumbs_up: int
     thumbs_down: int
@@ -346,3 +396,12 @@ class PolicyDiff(Wire):
     field: str
     before: str
     after: str
+
+
+class PolicyComparison(Wire):
+    """``GET /v1/router/policies/{version}/diff``: what a version changes."""
+
+    object: Literal["list"] = "list"
+    data: list[PolicyDiff]
+    against: str
+    """The version it is held against."""

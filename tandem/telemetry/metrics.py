@@ -11,6 +11,8 @@ from prometheus_client.process_collector import ProcessCollector
 TTFT_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0)
 DURATION_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
+DECISION_BUCKETS_S: Final = (0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.005, 0.02)
+
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
@@ -18,8 +20,8 @@ class Metrics:
 
     registry: CollectorRegistry
     requests: Counter
-    """Finished requests by ``door`` (chat, responses, jobs, schedules, webhooks, threads, models, keys, decide, operations, health), ``lane`` (fast,
-    slow, none) and HTTP ``status``."""
+    """Finished requests by ``door`` (chat, responses, jobs, schedules, webhooks, threads, models, keys, decide, feedback, operations, health), ``lane``
+    (fast, slow, none) and HTTP ``status``."""
     ttft: Histogram
     """Seconds from a request's first byte to the first token sent, by ``lane``."""
     duration: Histogram
@@ -28,6 +30,20 @@ class Metrics:
     """Chat requests being answered."""
     decisions: Counter
     """Routing decisions by ``lane``."""
+    bands: Counter
+    """Routing decisions by ``band`` (fast, check, slow) and ``arm`` of a staged rollout (stable, candidate)."""
+    overrides: Counter
+    """Routing decisions by ``source``: who decided in place of the score, or none."""
+    decision_time: Histogram
+    """CPU seconds of a routing decision."""
+    policy_revision: Gauge
+    """Revision of the routing that this process follows; in a dispatcher, that its rollout watch has seen."""
+    scorers: Counter
+    """Asked scoring backends by ``backend`` (readout, decision_model) and ``outcome``: answered, timeout, failed."""
+    outcomes: Counter
+    """What was learnt of decisions, by ``kind``: thumbs_up, thumbs_down, wrong_route, reask, escalated, check_passed, check_failed, answer_scored."""
+    rollouts: Counter
+    """What the rollout watch did by ``action``: advance, complete, auto_roll_back."""
     jobs: Gauge
     """Stored jobs by ``status``."""
     waiting: Gauge
@@ -75,6 +91,13 @@ def new_metrics(registry: CollectorRegistry | None = None) -> Metrics:
         duration=Histogram("tandem_request_duration_seconds", "Duration of requests.", ["door"], buckets=DURATION_BUCKETS_S, registry=registry),
         in_flight=Gauge("tandem_chat_in_flight", "Chat requests being answered.", registry=registry),
         decisions=Counter("tandem_router_decisions", "Routing decisions.", ["lane"], registry=registry),
+        bands=Counter("tandem_router_bands", "Routing decisions by band.", ["band", "arm"], registry=registry),
+        overrides=Counter("tandem_router_overrides", "Routing decisions by who overrode the score.", ["source"], registry=registry),
+        decision_time=Histogram("tandem_router_decision_seconds", "CPU time of a routing decision.", buckets=DECISION_BUCKETS_S, registry=registry),
+        policy_revision=Gauge("tandem_router_policy_revision", "Revision of the routing that is followed.", registry=registry),
+        scorers=Counter("tandem_router_scorers", "Asked scoring backends.", ["backend", "outcome"], registry=registry),
+        outcomes=Counter("tandem_router_outcomes", "What was learnt of decisions.", ["kind"], registry=registry),
+        rollouts=Counter("tandem_router_rollouts", "What the rollout watch did.", ["action"], registry=registry),
         jobs=Gauge("tandem_jobs", "Stored jobs.", ["status"], registry=registry),
         waiting=Gauge("tandem_jobs_waiting", "Unfinished jobs that no worker holds.", ["state"], registry=registry),
         leases=Gauge("tandem_leases", "Jobs that workers hold; 200 are counted at most.", registry=registry),
