@@ -5,8 +5,8 @@ at once, which stops the generation. Knows no lane, no prompt and no budget. Red
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -15,8 +15,9 @@ import httpx
 
 from tandem.errors import ModelBadResponse, ModelError, ModelUnavailable
 from tandem.models.faults import answer_fault, stream_fault, transport_fault
-from tandem.models.protocol import Chunk, ServedModels, read_chunk, read_models, request_body
-from tandem.schemas.chat import ChatDelta, ChatReply, ChatRequest, FinishReason, TokenUsage
+from tandem.models.protocol import Chunk, ServedModels, read_chunk, read_models, request_body, without_logprobs
+from tandem.schemas.base import JsonObject
+from tandem.schemas.chat import ChatDelta, ChatReply, ChatRequest, FinishReason, TokenChance, TokenUsage
 from tandem.sse import Parser
 
 BACK_OFF_S: Final = (0.2, 0.8)
@@ -61,6 +62,7 @@ class OpenAIChatModel:
         self._endpoint = endpoint
         self._sleep = sleep
         self._takes_grammar = endpoint.takes_grammar
+        self._refuses_logprobs = False
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {},
             timeout=httpx.Timeout(endpoint.read_timeout_s, connect=endpoint.connect_timeout_s),
@@ -78,12 +80,14 @@ class OpenAIChatModel:
         """One whole reply. Where the server does not count tokens, ``usage`` holds the pieces received: a lower bound of the output."""
         text: list[str] = []
         reasoning: list[str] = []
+        chances: list[TokenChance] = []
         finish_reason: FinishReason = "unknown"
         usage: TokenUsage | None = None
         async with aclosing(self.stream(request)) as deltas:
             async for delta in deltas:
                 text.append(delta.text)
                 reasoning.append(delta.reasoning)
+                chances += delta.chances
                 finish_reason = delta.finish_reason or finish_reason
                 usage = delta.usage or usage
         pieces = sum(1 for piece in (*text, *reasoning) if piece)
@@ -93,10 +97,14 @@ class OpenAIChatModel:
             finish_reason=finish_reason,
             usage=usage or TokenUsage(output_tokens=pieces),
             model=self.name,
+            chances=chances,
         )
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta]:
-        """The reply in pieces; the last one alone carries ``finish_reason`` and, where the server counts, ``usage``."""
+        """The reply in pieces; the last one alone carries ``finish_reason`` and, where the server counts, ``usage``.
+
+        A server that refuses to tell log-probabilities is asked without them, and never again for them.
+        """
         takes_grammar = request.grammar is not None and await self._knows_grammar()
         body = request_body(self.name, request, takes_grammar=takes_grammar)
         finish_reason: FinishReason | None = None
@@ -105,8 +113,9 @@ class OpenAIChatModel:
             async for chunk in chunks:
                 finish_reason = chunk.finish_reason or finish_reason
                 usage = chunk.token_usage or usage
-                if chunk.text or chunk.thinking:
-                    yield ChatDelta(text=chunk.text, reasoning=chunk.thinking)
+                chances = chunk.chances if request.top_logprobs else []
+                if chunk.text or chunk.thinking or chances:
+                    yield ChatDelta(text=chunk.text, reasoning=chunk.thinking, chances=chances)
         if finish_reason is None:
             raise ModelBadResponse(f"the model server at {self._endpoint.url} ended a reply without a finish_reason")
         yield ChatDelta(finish_reason=finish_reason, usage=usage)
@@ -137,9 +146,9 @@ class OpenAIChatModel:
         return read_models(response.content)
 
     @asynccontextmanager
-    async def _open(self, body: Mapping[str, object]) -> AsyncGenerator[httpx.Response]:
+    async def _open(self, body: JsonObject) -> AsyncGenerator[httpx.Response]:
         """The response of an accepted request; closing it closes the upstream connection when bytes are left."""
-        response = await self._send_with_retries(body)
+        response = await self._send_accepted(body)
         try:
             yield response
         except httpx.HTTPError as error:
@@ -147,7 +156,17 @@ class OpenAIChatModel:
         finally:
             await response.aclose()
 
-    async def _send_with_retries(self, body: Mapping[str, object]) -> httpx.Response:
+    async def _send_accepted(self, body: JsonObject) -> httpx.Response:
+        plain = without_logprobs(body)
+        if not self._refuses_logprobs and len(plain) < len(body):
+            with suppress(ModelBadResponse):  # whatever it was: a fault of the rest is found by asking for the rest
+                return await self._send_with_retries(body)
+            response = await self._send_with_retries(plain)
+            self._refuses_logprobs = True
+            return response
+        return await self._send_with_retries(plain)
+
+    async def _send_with_retries(self, body: JsonObject) -> httpx.Response:
         url = self._endpoint.url
         for pause_s in (*BACK_OFF_S, None):
             try:

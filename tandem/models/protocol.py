@@ -4,13 +4,14 @@ Reading is lenient where servers differ (unknown fields, ``reasoning_content`` o
 corrupt an answer: what is not the protocol raises ``ModelBadResponse``.
 """
 
-from typing import Final
+import math
+from typing import Final, cast
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from tandem.errors import ModelBadResponse
 from tandem.schemas.base import JsonObject
-from tandem.schemas.chat import ChatRequest, FinishReason, TokenUsage
+from tandem.schemas.chat import ChatRequest, FinishReason, TokenChance, TokenUsage
 
 _FINISH_REASONS: Final[dict[str, FinishReason]] = {
     "stop": "stop",
@@ -20,6 +21,8 @@ _FINISH_REASONS: Final[dict[str, FinishReason]] = {
     "content_filter": "content_filter",
 }
 _SHOWN_CHARS: Final = 200
+LEAST_LOGPROB: Final = -9_999.0
+"""What OpenAI and vLLM send for "impossible"; other servers send less, even minus infinity."""
 
 
 class _Lenient(BaseModel):
@@ -36,6 +39,7 @@ class _Choice(_Lenient):
     delta: _Piece | None = None
     message: _Piece | None = None
     finish_reason: str | None = None
+    logprobs: JsonValue = None
 
 
 class _Usage(_Lenient):
@@ -62,6 +66,11 @@ class Chunk(_Lenient):
     @property
     def thinking(self) -> str:
         return _storable(self._piece.reasoning_content or self._piece.reasoning or "")
+
+    @property
+    def chances(self) -> list[TokenChance]:
+        """Of the tokens of this piece's text; none where the server sends none, or in another shape than OpenAI's."""
+        return read_chances(self.choices[0].logprobs) if self.choices and (self.text or not self.thinking) else []
 
     @property
     def finish_reason(self) -> FinishReason | None:
@@ -105,9 +114,38 @@ def request_body(model: str, request: ChatRequest, *, takes_grammar: bool) -> Js
         body["stop"] = list[JsonValue](request.stop)
     if request.grammar is not None and takes_grammar:
         body["grammar"] = request.grammar
+    if request.top_logprobs:
+        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     if request.json_schema is not None:
         body["response_format"] = {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": request.json_schema}}
     return body
+
+
+def without_logprobs(body: JsonObject) -> JsonObject:
+    """The same request of a server that refuses to tell them."""
+    return {name: value for name, value in body.items() if name not in ("logprobs", "top_logprobs")}
+
+
+def read_chances(logprobs: JsonValue) -> list[TokenChance]:
+    """``choices[].logprobs`` as OpenAI, llama.cpp and vLLM send it; they are extra, so what is off that shape is left out and spoils no answer."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    chances: list[TokenChance] = []
+    for each in content if isinstance(content, list) else ():
+        if (known := _chance(each)) is not None:
+            token, logprob = known
+            alternatives = cast("dict[str, JsonValue]", each).get("top_logprobs")
+            top = [found for other in (alternatives if isinstance(alternatives, list) else ()) if (found := _chance(other)) is not None]
+            chances.append(TokenChance(token=token, logprob=logprob, top=sorted(top, key=lambda pair: -pair[1])))
+    return chances
+
+
+def _chance(value: JsonValue) -> tuple[str, float] | None:
+    if not isinstance(value, dict):
+        return None
+    token, logprob = value.get("token"), value.get("logprob")
+    if not isinstance(token, str) or isinstance(logprob, bool) or not isinstance(logprob, int | float) or math.isnan(logprob):
+        return None
+    return _storable(token), max(min(0.0, float(logprob)), LEAST_LOGPROB)
 
 
 def read_chunk(data: str | bytes) -> Chunk:

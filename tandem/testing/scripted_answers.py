@@ -8,9 +8,11 @@ The queue is used up first, then the first rule whose ``when`` (a regular expres
 ``scripted-32x10ms`` (32 tokens, 10 ms apart; ``scripted-32x10ms-first200ms`` waits before the first), then the default.
 """
 
+import math
 import re
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -56,6 +58,12 @@ class Answer(_Frozen):
     """Seconds before the first piece."""
     token_gap_s: float = Field(default=0.0, ge=0)
     """Seconds between two pieces."""
+    probability: float = Field(default=0.9, gt=0.0, le=1.0)
+    """Of each piece, where the request asks for ``logprobs``."""
+    doubts: dict[str, float] = Field(default_factory=dict[str, float])
+    """Another probability for pieces that hold the key."""
+    logprobs: Literal["told", "left_out", "refused"] = "told"
+    """What a request for ``logprobs`` gets: them, an answer without them, or status 400."""
     counts_tokens: bool = True
     """Whether ``usage`` is sent."""
     status: int = 200
@@ -68,6 +76,10 @@ class Answer(_Frozen):
     """Pieces sent before the fault."""
     ignores_stream: bool = False
     """Answers a whole JSON reply also when a stream was asked for."""
+
+    def chance(self, piece: str) -> float:
+        """The probability of a piece."""
+        return next((doubt for part, doubt in self.doubts.items() if part in piece), self.probability)
 
 
 class Rule(_Frozen):
@@ -154,6 +166,25 @@ def spoken_pieces(answer: Answer, body: JsonObject) -> tuple[list[str], str]:
     if isinstance(limit, int) and len(pieces) > limit:
         return pieces[:limit], "length"
     return pieces, finish_reason
+
+
+def logprobs_of(answer: Answer, pieces: Sequence[str], body: JsonObject) -> JsonObject | None:
+    """``logprobs`` of these pieces, with as many alternatives as the request asks for; None where it gets none."""
+    count = body.get("top_logprobs") or 0
+    if not body.get("logprobs") or answer.logprobs != "told" or not isinstance(count, int):
+        return None
+    content: list[JsonValue] = []
+    for piece in pieces:
+        likely = answer.chance(piece)
+        others = [(f"other{number}", (1.0 - likely) / 2**number) for number in range(1, count)]
+        ranked = sorted([(piece, likely), *others], key=lambda pair: -pair[1])[:count]
+        top: list[JsonValue] = [_logprob(token, probability) for token, probability in ranked]
+        content.append({**_logprob(piece, likely), "top_logprobs": top})
+    return {"content": content}
+
+
+def _logprob(token: str, probability: float) -> JsonObject:
+    return {"token": token, "logprob": math.log(max(probability, 1e-9)), "bytes": list(token.encode())}
 
 
 def _content(message: JsonValue) -> str:

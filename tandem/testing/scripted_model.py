@@ -27,7 +27,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from tandem.schemas.base import JsonObject
 from tandem.sse import DONE_FRAME, data_frame
-from tandem.testing.scripted_answers import Answer, Fault, Narrator, Script, prompt_of, spoken_pieces, tokens_of
+from tandem.testing.scripted_answers import Answer, Fault, Narrator, Script, logprobs_of, prompt_of, spoken_pieces, tokens_of
 from tandem.testing.scripted_http import LOOPBACK, ClientLeft, ClosedByScript, Connection, Request
 
 _JSON_OBJECT: Final = TypeAdapter(JsonObject)
@@ -174,13 +174,16 @@ class _Performance:
         elif answer.status != HTTPStatus.OK:
             error: JsonValue = answer.error or {"message": f"scripted status {answer.status}", "type": "server_error", "code": answer.status}
             connection.send_json(answer.status, {"error": error}, answer.headers)
+        elif self._body.get("logprobs") and answer.logprobs == "refused":
+            connection.send_json(HTTPStatus.BAD_REQUEST, {"error": {"message": "logprobs are not supported", "type": "invalid_request_error"}})
         elif self._body.get("stream") and not answer.ignores_stream:
             await self._stream()
         else:
             await connection.pause(answer.token_gap_s * len(self._pieces))
             self._exchange.pieces_sent = len(self._pieces)
             message: JsonObject = {"role": "assistant", "content": "".join(self._pieces), "reasoning_content": answer.reasoning or None}
-            choice: JsonObject = {"index": 0, "message": message, "finish_reason": self._finish_reason}
+            logprobs = logprobs_of(answer, self._pieces, self._body)
+            choice: JsonObject = {"index": 0, "message": message, "finish_reason": self._finish_reason, "logprobs": logprobs}
             connection.send_json(HTTPStatus.OK, self._envelope("chat.completion", [choice], usage=answer.counts_tokens), answer.headers)
 
     async def _stream(self) -> None:
@@ -221,7 +224,10 @@ class _Performance:
                 pass
 
     def _send_piece(self, delta: JsonObject, finish_reason: str | None = None) -> None:
-        self._send_event(self._envelope("chat.completion.chunk", [{"index": 0, "delta": delta, "finish_reason": finish_reason}], usage=False))
+        choice: JsonObject = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        if isinstance(said := delta.get("content"), str) and (logprobs := logprobs_of(self._answer, [said], self._body)) is not None:
+            choice["logprobs"] = logprobs
+        self._send_event(self._envelope("chat.completion.chunk", [choice], usage=False))
 
     def _send_event(self, value: JsonObject) -> None:
         self._connection.send_chunk(data_frame(json.dumps(value, ensure_ascii=False).encode()))

@@ -91,3 +91,14 @@ class ChatModelConformance:
     async def test_several_replies_run_at_once(self, chat_model: ChatModel) -> None:
         replies = await asyncio.gather(*(chat_model.complete(ask(f"Say the number {number}.", max_tokens=8)) for number in range(4)))
         assert all(reply.text for reply in replies)
+
+    async def test_chances_are_log_probabilities_of_the_text_and_come_only_when_asked_for(self, chat_model: ChatModel) -> None:
+        request = ask("Say hello.")
+        assert (await chat_model.complete(request)).chances == []
+        reply = await chat_model.complete(request.model_copy(update={"top_logprobs": 3}))
+        assert reply.text.strip()
+        for chance in reply.chances:  # a server may have none
+            assert chance.logprob <= 0
+            assert chance.top == sorted(chance.top, key=lambda pair: -pair[1])
+        if reply.chances:
+            assert "".join(chance.token for chance in reply.chances).strip().startswith(reply.text.strip()[:1])

@@ -1,4 +1,5 @@
 import asyncio
+import math
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -242,3 +243,40 @@ async def test_a_malformed_url_is_an_unavailable_server(pauses: Pauses) -> None:
 
 def test_the_key_is_not_in_the_endpoints_repr() -> None:
     assert "secret" not in repr(Endpoint(url="http://x/v1", model="m", api_key="secret"))
+
+
+async def test_the_chance_of_each_token_comes_with_the_text_when_it_is_asked_for(server: ScriptedModelServer, model: OpenAIChatModel) -> None:
+    server.use(Script(default=Answer(text="It is 42.", doubts={"42": 0.4})))
+    plain = await model.complete(REQUEST)
+    reply = await model.complete(REQUEST.model_copy(update={"top_logprobs": 2}))
+    assert (plain.chances, "logprobs" in server.exchanges[0].body) == ([], False)
+    assert [(chance.token, round(math.exp(chance.logprob), 3)) for chance in reply.chances] == [("It", 0.9), (" is", 0.9), (" 42.", 0.4)]
+    assert [len(chance.top) for chance in reply.chances] == [2, 2, 2]
+    assert (server.exchanges[1].body["logprobs"], server.exchanges[1].body["top_logprobs"]) == (True, 2)
+
+
+@pytest.mark.parametrize("ignores_stream", [False, True])
+async def test_a_server_without_chances_still_answers(server: ScriptedModelServer, model: OpenAIChatModel, ignores_stream: bool) -> None:
+    server.enqueue(Answer(text="Fine.", logprobs="left_out", ignores_stream=ignores_stream))
+    reply = await model.complete(REQUEST.model_copy(update={"top_logprobs": 2}))
+    assert (reply.text, reply.chances) == ("Fine.", [])
+
+
+async def test_a_server_that_refuses_chances_is_asked_without_them_and_not_for_them_again(
+    server: ScriptedModelServer, model: OpenAIChatModel
+) -> None:
+    server.use(Script(default=Answer(text="Fine.", logprobs="refused")))
+    for _ in range(2):
+        assert (await model.complete(REQUEST.model_copy(update={"top_logprobs": 2}))).text == "Fine."
+    assert ["logprobs" in exchange.body for exchange in server.exchanges] == [True, False, False]
+
+
+async def test_a_request_that_is_bad_for_another_reason_does_not_end_the_asking_for_chances(
+    server: ScriptedModelServer, model: OpenAIChatModel
+) -> None:
+    asked = REQUEST.model_copy(update={"top_logprobs": 2})
+    server.enqueue(Answer(status=400), Answer(status=400))
+    with pytest.raises(ModelBadResponse):
+        await model.complete(asked)
+    await model.complete(asked)
+    assert ["logprobs" in exchange.body for exchange in server.exchanges] == [True, False, True]

@@ -5,11 +5,12 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from tandem.errors import ModelBadResponse, ModelContextExceeded, ModelTimeout, ModelUnavailable
 from tandem.models import FetchStep, LineProgress, open_chat_model, served_name
 from tandem.models.faults import answer_fault, error_words, stream_fault, transport_fault
-from tandem.models.protocol import read_chunk
+from tandem.models.protocol import read_chances, read_chunk
 from tandem.schemas.chat import TokenUsage
 from tandem.schemas.text import check_text
 from tandem.settings import ModelSettings, Settings
@@ -100,3 +101,30 @@ def test_progress_lines_come_now_and_then() -> None:
         "downloading: 100",
         "verifying: 0",
     ]
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        None,
+        [],
+        {"content": None},
+        {"tokens": ["a"], "token_logprobs": [-0.1]},
+        {"content": [None, {"token": "a"}, {"token": 1, "logprob": -1}, {"token": "a", "logprob": True}]},
+    ],
+)
+def test_logprobs_of_another_shape_are_left_out(logprobs: JsonValue) -> None:
+    assert read_chances(logprobs) == []
+
+
+def test_logprobs_are_read_best_first_and_stay_within_their_range() -> None:
+    top: list[JsonValue] = [{"token": "b", "logprob": -2.0}, {"token": "a", "logprob": 0.5}, "odd"]
+    (chance,) = read_chances({"content": [{"token": "b\x00", "logprob": float("-inf"), "top_logprobs": top}]})
+    assert (chance.token, chance.logprob, chance.top) == ("b\ufffd", -9999.0, [("a", 0.0), ("b", -2.0)])
+
+
+def test_the_chances_of_thoughts_are_not_those_of_the_answer() -> None:
+    logprobs = '"logprobs": {"content": [{"token": "x", "logprob": -1}]}'
+    said = read_chunk(f'{{"choices": [{{"delta": {{"content": "x"}}, {logprobs}}}]}}')
+    thought = read_chunk(f'{{"choices": [{{"delta": {{"reasoning_content": "x"}}, {logprobs}}}]}}')
+    assert (len(said.chances), len(thought.chances)) == (1, 0)
