@@ -202,7 +202,7 @@ class RetentionSettings(Section):
     deliveries_days: float = Field(default=30.0, gt=0, le=36_500)
     """The log of webhook deliveries."""
     decisions_days: float = Field(default=90.0, gt=0, le=36_500)
-    """The log of routing decisions: how far back a replay can look."""
+    """The log of routing decisions with their outcomes: how far back a replay can look. Approved labels and policies are kept."""
     unstored_s: float = Field(default=600.0, ge=1, le=86_400)
     """Jobs of ``store: false`` can be polled for this many seconds after their end."""
     sweep_s: float = Field(default=60.0, gt=0, le=86_400)

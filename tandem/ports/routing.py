@@ -36,9 +36,9 @@ class JobTimes:
     mean_run_s: float
     """From the first claim to the end."""
     hours: float
-    """Of the time looked at."""
+    """Of the time looked at, from the creation of its first job on: a young database is not taken for an idle one."""
     workers: int
-    """Jobs that were run at once at most."""
+    """Jobs that were run at once at most. A job that asked somebody counts neither here nor in the mean: it waited without a worker."""
 
 
 class DecisionLog(Protocol):
@@ -96,11 +96,11 @@ class OutcomeStore(Protocol):
         ...
 
     async def judge(self, outcome_id: OutcomeId, status: LabelStatus, wanted_lane: Lane | None) -> Outcome:
-        """Approve or reject. Raises ``NotFound``."""
+        """Approve or reject; without a ``wanted_lane`` the one it speaks for stays. Raises ``NotFound``."""
         ...
 
     async def of_decisions(self, decision_ids: Sequence[DecisionId]) -> Mapping[DecisionId, Sequence[Outcome]]:
-        """For replay; decisions without one are left out."""
+        """For replay; decisions without one are left out, and so are the decisions' texts."""
         ...
 
 
@@ -144,9 +144,14 @@ class PolicyStore(Protocol):
         ...
 
     async def change(self, new: NewState, *, expected_revision: int) -> RoutingState:
-        """Replace the state and write a line of history, in one transaction. Raises ``Conflict`` when the revision has moved on."""
+        """Replace the state and write a line of history, in one transaction.
+
+        Raises:
+            Conflict: The revision has moved on; the message names the present one.
+            NotFound: The state would name a version that is not kept.
+        """
         ...
 
     async def history(self, *, before: int | None, limit: int) -> Sequence[RoutingChange]:
-        """Newest first."""
+        """Newest first; ``before`` is the ``number`` of the last line of the page before."""
         ...

@@ -98,6 +98,7 @@ class Swept:
     keys: int = 0
     responses: int = 0
     decisions: int = 0
+    outcomes: int = 0
 
 
 class Retention(Protocol):

@@ -1,6 +1,6 @@
 """A routing decision: which mind a request deserves, how sure the router is, and why."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,8 @@ OverrideSource = Literal["model", "lane", "text", "effort", "rule", "kill_switch
 """Who decided in place of the score. The caller: the ``model`` or ``lane`` field, words in the text (``/deep``, "think hard"), an explicit effort.
 The policy: one of its fixed rules, its kill switch, a conversation too long for the fast model (``context``), a "continue" that inherits its lane
 (``sticky``), a margin too small to change the lane (``hysteresis``), the cap on the slow share (``cap``), or a draw (``explore``)."""
+CALLER_SOURCES: Final = frozenset[OverrideSource]({"model", "lane", "text", "effort"})
+"""The caller's own word: such requests are not ``auto``."""
 Arm = Literal["stable", "candidate"]
 """Which policy of a staged rollout decided."""
 

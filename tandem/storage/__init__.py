@@ -1,4 +1,4 @@
-"""The truth: jobs, threads, events, keys, decisions, webhooks, schedules and responses over SQLite or PostgreSQL."""
+"""The truth: jobs, threads, events, keys, decisions, policies, webhooks, schedules and responses over SQLite or PostgreSQL."""
 
 import time
 

@@ -7,7 +7,8 @@ work is touched. Each query walks an index from its old end:
 - a log: the primary key (``stream_id``, ``seq``), oldest first, a few hundred events at a time, so that what is left has no gap;
 - ledger, checkpoints, artifacts, attempts: the primary key or index that begins with their job or delivery;
 - deliveries: ``ix_outbox_due`` (``state``, ``due_at``): a delivery's ``due_at`` never lies before its newest attempt;
-- keys: ``ix_idempotency_keys_expiry``; responses: ``ix_responses_age``, ``ix_responses_unstored``; decisions: ``ix_decisions_age``;
+- keys: ``ix_idempotency_keys_expiry``; responses: ``ix_responses_age``, ``ix_responses_unstored``; decisions: ``ix_decisions_stats``;
+  outcomes: ``ix_outcomes_status``;
 - threads: by id, round and round; the age of a thread's oldest event is one look into the primary key of ``events``.
 
 Ended jobs that are kept are walked once in a process's life, oldest first; where the walk stands is memory only and may be lost. Several dispatchers
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Final
 
-from sqlalchemy import ColumnElement, Executable, Table, and_, delete, exists, false, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Executable, Table, and_, delete, exists, false, func, or_, select, tuple_, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -36,6 +37,7 @@ from tandem.storage.tables import (
     idempotency_keys,
     jobs,
     outbox,
+    outcomes,
     responses,
     threads,
     turns,
@@ -70,6 +72,7 @@ class SqlRetention:
         gone_events += await self._trim_job_logs(limit)
         gone_events += await self._trim_threads(limit)
         gone_effects, gone_checkpoints = await self._forget_work(limit)
+        gone_decisions, gone_outcomes = await self._forget_decisions(limit)
         return Swept(
             jobs=gone_jobs,
             events=gone_events,
@@ -78,7 +81,8 @@ class SqlRetention:
             deliveries=await self._forget_deliveries(limit),
             keys=await self._forget_keys(limit),
             responses=await self._forget_responses(limit),
-            decisions=await self._forget_decisions(limit),
+            decisions=gone_decisions,
+            outcomes=gone_outcomes + await self._forget_outcomes(limit),
         )
 
     async def _forget_jobs(self, limit: int) -> tuple[int, int]:
@@ -206,13 +210,30 @@ class SqlRetention:
 
         return await self._database.write(work) if over else 0
 
-    async def _forget_decisions(self, limit: int) -> int:
+    async def _forget_decisions(self, limit: int) -> tuple[int, int]:
+        """Decisions with their outcomes; approved labels stay, and take over the text that they were approved for."""
         is_over = decisions.c.created_at < _before(self._settings.decisions_days)
         rows = await self._database.rows(select(decisions.c.id).where(is_over).order_by(decisions.c.created_at).limit(limit))
         over = [row["id"] for row in rows]
 
+        async def work(connection: AsyncConnection) -> tuple[int, int]:
+            theirs = outcomes.c.decision_id.in_(over)
+            text = select(decisions.c.text).where(decisions.c.id == outcomes.c.decision_id).scalar_subquery()
+            await connection.execute(update(outcomes).where(theirs, outcomes.c.status == "approved", outcomes.c.text.is_(None)).values(text=text))
+            gone_outcomes = (await connection.execute(delete(outcomes).where(theirs, outcomes.c.status != "approved"))).rowcount
+            return (await connection.execute(delete(decisions).where(decisions.c.id.in_(over)))).rowcount, gone_outcomes
+
+        return await self._database.write(work) if over else (0, 0)
+
+    async def _forget_outcomes(self, limit: int) -> int:
+        """Those that were not approved and whose decision is not in the log, as of collected rows."""
+        is_over = outcomes.c.status.in_(("pending", "rejected")) & (outcomes.c.created_at < _before(self._settings.decisions_days))
+        is_alone = ~exists().where(decisions.c.id == outcomes.c.decision_id)
+        over = [row["id"] for row in await self._database.rows(select(outcomes.c.id).where(is_over, is_alone).limit(limit))]
+
         async def work(connection: AsyncConnection) -> int:
-            return (await connection.execute(delete(decisions).where(decisions.c.id.in_(over)))).rowcount
+            # One that is approved meanwhile stays.
+            return (await connection.execute(delete(outcomes).where(outcomes.c.id.in_(over), is_over))).rowcount
 
         return await self._database.write(work) if over else 0
 

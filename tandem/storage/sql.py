@@ -12,6 +12,8 @@ from tandem.storage.events import SqlEventLog
 from tandem.storage.jobs import SqlJobStore
 from tandem.storage.keys import SqlKeyStore
 from tandem.storage.outbox import SqlOutbox
+from tandem.storage.outcomes import SqlOutcomeStore
+from tandem.storage.policies import SqlPolicyStore
 from tandem.storage.responses import SqlResponseStore
 from tandem.storage.retention import SqlRetention
 from tandem.storage.schedules import SqlScheduleStore
@@ -32,6 +34,8 @@ class SqlStorage:
         self.threads = SqlThreadStore(database, ids)
         self.keys = SqlKeyStore(database)
         self.decisions = SqlDecisionLog(database)
+        self.outcomes = SqlOutcomeStore(database)
+        self.policies = SqlPolicyStore(database)
         self.outbox = SqlOutbox(database, ids)
         self.webhooks = SqlWebhookStore(database, ids)
         self.schedules = SqlScheduleStore(database)

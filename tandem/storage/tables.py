@@ -8,11 +8,13 @@ from typing import Any, Final
 
 from sqlalchemy import JSON, Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-SCHEMA_VERSION: Final = "0002"
+SCHEMA_VERSION: Final = "0003"
 """Newest migration: what ``alembic_version`` holds when the database fits this code."""
 
 MOMENT: Final = Double[float](asdecimal=False)
 """Seconds since 1970-01-01 UTC, by the database's clock."""
+NUMBER: Final = Double[float](asdecimal=False)
+"""A double that is no moment."""
 
 METADATA: Final = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s", "fk": "fk_%(table_name)s_%(column_0_N_name)s"}
@@ -331,10 +333,82 @@ decisions: Final = Table(
     METADATA,
     Column("id", Text, primary_key=True),
     _required("tenant", Text),
-    _required("decision", JSON),
+    _required("decision", JSON),  # whole; what follows of it is repeated for counting
+    _required("policy_version", Text),
+    _required("arm", Text),
+    _required("lane", Text),
+    _required("band", Text),
+    Column("override", Text),
+    _required("latency_us", NUMBER),
     _required("text_chars", Integer),
+    Column("text", JSON(none_as_null=True)),  # the ask, cut and redacted; null unless prompts are logged
     _required("door", Text),
     _required("created_at", MOMENT),
     Index("ix_decisions_listing", "tenant", "created_at", "id"),
-    Index("ix_decisions_age", "created_at"),
+    # Holds all that the figures of a version count, so that the wide rows are not read.
+    Index("ix_decisions_stats", "created_at", "policy_version", "arm", "lane", "band", "override", "latency_us"),
+)
+
+outcomes: Final = Table(
+    "outcomes",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    _required("decision_id", Text),  # of a collected row: of no decision in the log
+    _required("tenant", Text),  # the decision's
+    _required("kind", Text),
+    _required("source", Text),
+    _required("status", Text),  # of the label: pending, approved, rejected
+    Column("wanted_lane", Text),
+    Column("fast_score", NUMBER),
+    Column("slow_score", NUMBER),
+    Column("text", JSON(none_as_null=True)),  # null: that of the decision
+    _required("comment", JSON),
+    _required("created_at", MOMENT),
+    Index("ix_outcomes_decision", "decision_id", "kind", "source", unique=True),
+    Index("ix_outcomes_listing", "created_at", "id"),
+    Index("ix_outcomes_status", "status", "created_at", "id"),
+    Index("ix_outcomes_kind", "kind", "created_at", "id"),
+)
+
+policies: Final = Table(
+    "policies",
+    METADATA,
+    Column("version", Text, primary_key=True),
+    _required("number", Integer),
+    _required("policy", JSON),
+    Column("parent", Text),  # what was active when it was drafted; null: the policy of the settings
+    _required("author", Text),
+    _required("note", Text),
+    _required("created_at", MOMENT),
+    Index("ix_policies_number", "number", unique=True),
+)
+
+routing_state: Final = Table(
+    "routing_state",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # 1: there is one row, made by the first change
+    _required("revision", Integer),
+    Column("active", Text),
+    Column("candidate", Text),
+    Column("rollout", JSON(none_as_null=True)),  # of the candidate, without `since`
+    Column("candidate_since", MOMENT),
+    Column("shadow", Text),
+    Column("kill", Text),
+)
+
+routing_history: Final = Table(
+    "routing_history",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    _required("revision", Integer),  # which the change made; of a draft, which changes nothing, the one that held
+    _required("at", MOMENT),
+    _required("action", Text),
+    Column("version", Text),
+    _required("actor", Text),
+    _required("detail", JSON),
+    Column("active", Text),  # after the change; null too in the line of a draft
+    Column("candidate", Text),
+    Index("ix_routing_history_revision", "revision", unique=True, **_only("action <> 'draft'")),
+    Index("ix_routing_history_active", "active", "revision"),
+    Index("ix_routing_history_candidate", "candidate", "revision"),
 )

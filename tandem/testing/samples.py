@@ -2,12 +2,15 @@
 
 from datetime import datetime
 from itertools import count
+from json import dumps
 from typing import Literal, TypedDict, Unpack
 
-from tandem.ids import IdFactory, KeyId, ResponseId, ScheduleId, TenantId, ThreadId
-from tandem.ports import NewJob, Once
+from tandem.ids import DecisionId, IdFactory, KeyId, ResponseId, ScheduleId, TenantId, ThreadId
+from tandem.ports import LoggedDecision, NewJob, NewOutcome, NewState, Once
 from tandem.schemas.jobs import Budget, JobRequest
-from tandem.schemas.routing import Decision
+from tandem.schemas.outcomes import LabelStatus, OutcomeKind, OutcomeSource
+from tandem.schemas.policies import Guardrails, RoutingAction
+from tandem.schemas.routing import Arm, Band, Decision, Lane, OverrideSource
 
 ALICE = TenantId("alice")
 BOB = TenantId("bob")
@@ -30,8 +33,31 @@ class Asked(TypedDict, total=False):
     parent_id: str | None
 
 
+class Decided(TypedDict, total=False):
+    """Fields of a ``Decision`` that a test may ask for."""
+
+    lane: Lane
+    band: Band
+    p_slow: float
+    override: OverrideSource | None
+    policy_version: str
+    arm: Arm
+    latency_us: float
+
+
+class Learnt(TypedDict, total=False):
+    """Fields of a ``NewOutcome`` that a test may ask for."""
+
+    status: LabelStatus
+    wanted_lane: Lane | None
+    fast_score: float | None
+    slow_score: float | None
+    text: str | None
+    comment: str
+
+
 class Samples:
-    """Makes ids in creation order, and jobs to be created."""
+    """Makes ids in creation order, and jobs, decisions and outcomes to be kept."""
 
     def __init__(self) -> None:
         milliseconds = count(1_700_000_000_000)
@@ -63,6 +89,39 @@ class Samples:
             schedule_id=schedule_id,
             is_stored=is_stored,
         )
+
+    def logged(self, *, tenant: TenantId = ALICE, text: str | None = None, **decided: Unpack[Decided]) -> LoggedDecision:
+        """A decision of the chat door; slow by its score where nothing else is said."""
+        decision = DECISION.model_copy(update=dict(decided))
+        return LoggedDecision(self.ids.decision(), tenant, decision, text_chars=len(text or "hello"), door="chat", text=text)
+
+    def outcome(
+        self,
+        decision_id: DecisionId,
+        kind: OutcomeKind = "thumbs_up",
+        *,
+        tenant: TenantId = ALICE,
+        source: OutcomeSource = "user",
+        **learnt: Unpack[Learnt],
+    ) -> NewOutcome:
+        """What a user says of a decision."""
+        return NewOutcome(self.ids.outcome(), decision_id, tenant, kind, source, **learnt)
+
+
+def routed(
+    active: str | None,
+    action: RoutingAction = "publish",
+    *,
+    candidate: str | None = None,
+    percent: Literal[5, 25, 100] = 5,
+    is_new_stage: bool = True,
+    shadow: str | None = None,
+    kill: Literal["all_fast", "rules"] | None = None,
+) -> NewState:
+    """A state of the routing that somebody wants."""
+    rollout = {"version": candidate, "percent": percent, "guardrails": Guardrails().model_dump(), "stage_s": 60.0}
+    candidate_json = None if candidate is None else dumps(rollout)
+    return NewState(active, candidate_json, is_new_stage, shadow, kill, action, candidate or active, "key_1", {"percent": percent})
 
 
 def keyed(key: str = "k", fingerprint: str = "f", kind: Literal["key", "first", "retry"] = "key") -> Once:

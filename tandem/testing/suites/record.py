@@ -1,15 +1,14 @@
-"""What keys, decisions, the outbox and the schema must do in every ``Storage``. Part of ``storage``."""
+"""What keys, the outbox and the schema must do in every ``Storage``. Part of ``storage``."""
 # ruff: noqa: S101 - a conformance suite asserts
 
-import asyncio
 from typing import Final
 
 import pytest
 
 from tandem.errors import NotFound
 from tandem.ids import StreamId
-from tandem.ports import Answered, Delivery, LoggedDecision, Storage
-from tandem.testing.samples import ALICE, BOB, DECISION, Samples
+from tandem.ports import Answered, Delivery, Storage
+from tandem.testing.samples import ALICE, Samples
 from tandem.testing.suites.job import LEASE_S, MANY, SHORT_LEASE_S, run_out
 
 OK: Final = Answered("http_200", 200)
@@ -39,20 +38,6 @@ class KeyConformance:
         assert await storage.keys.find(samples.ids.key()) is None
         with pytest.raises(NotFound):
             await storage.keys.revoke(samples.ids.key())
-
-
-class DecisionConformance:
-    """The log of routing decisions."""
-
-    async def test_recent_decisions_are_the_tenants_newest_first(self, storage: Storage, samples: Samples) -> None:
-        logged = [LoggedDecision(samples.ids.decision(), ALICE, DECISION, text_chars=number, door="chat") for number in range(3)]
-        foreign = LoggedDecision(samples.ids.decision(), BOB, DECISION, text_chars=9, door="jobs")
-        await storage.decisions.add([logged[0], foreign])
-        await asyncio.sleep(0.002)  # SQLite's clock ticks in milliseconds
-        await storage.decisions.add(logged[1:])
-        await storage.decisions.add([])
-        assert list(await storage.decisions.recent(ALICE, 2)) == [logged[2], logged[1]]
-        assert list(await storage.decisions.recent(BOB, 10)) == [foreign]
 
 
 class OutboxConformance:

@@ -7,11 +7,14 @@ processes would have them; ``samples``, a ``Samples``; ``forgetting``, which giv
 """
 
 from tandem.testing.suites.change import ChangeConformance, InputConformance, PauseConformance, ReadingConformance
+from tandem.testing.suites.decision import DecisionConformance, FigureConformance
 from tandem.testing.suites.family import FamilyConformance, RetryConformance
 from tandem.testing.suites.job import CreationConformance, EndConformance, ListingConformance
+from tandem.testing.suites.outcome import LabelConformance, OutcomeConformance
+from tandem.testing.suites.policy import PolicyConformance, PolicyRaceConformance, RoutingConformance
 from tandem.testing.suites.race import RaceConformance
 from tandem.testing.suites.reaper import ReaperConformance, TimeConformance
-from tandem.testing.suites.record import DecisionConformance, KeyConformance, OutboxConformance, SchemaConformance
+from tandem.testing.suites.record import KeyConformance, OutboxConformance, SchemaConformance
 from tandem.testing.suites.response import ResponseConformance
 from tandem.testing.suites.retention import RetentionConformance
 from tandem.testing.suites.schedule import ScheduleConformance
@@ -50,6 +53,12 @@ class StorageConformance(
     ThreadConformance,
     KeyConformance,
     DecisionConformance,
+    FigureConformance,
+    OutcomeConformance,
+    LabelConformance,
+    PolicyConformance,
+    RoutingConformance,
+    PolicyRaceConformance,
     OutboxConformance,
     WebhookConformance,
     ScheduleConformance,
