@@ -24,7 +24,7 @@ from bench.rig.installed import PeerMissing
 from bench.rig.load import Sample, Shape, Target, run_round
 from bench.rig.model_server import start_model_server
 from bench.rig.processes import Peer
-from tandem.testing.platform import free_ports
+from tandem.testing.ports import free_ports
 
 GATEWAY_CORE, LOAD_CORE = 0, 1
 DIRECT, FULL, BARE, LITELLM, VLLM_ROUTER = "direct", "Tandem", "Tandem, no router", "LiteLLM", "vllm-router"

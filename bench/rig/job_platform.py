@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.rig.processes import Peer
 from tandem.settings import Settings
 from tandem.supervisor.valkey import find_server
-from tandem.testing.platform import free_ports
+from tandem.testing.ports import free_ports
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ Ends what it started, by process id. It knows the outside only: addresses, the k
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,22 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from tandem.settings import ENV_PREFIX
+from tandem.testing.ports import free_ports
 
 _PORT_KEYS: Final = ("GATEWAY_PORT", "UI_PORT", "REDIS_PORT", "FAST_PORT", "SLOW_PORT")
 _ROOT: Final = Path(__file__).resolve().parents[2]
 PLAIN_SCRIPT: Final[Mapping[str, object]] = {"default": {"text": "Step by step: it is simple.\nAnswer: 12", "token_gap_s": 0.01}}
-
-
-def free_ports(count: int) -> list[int]:
-    """That many different free loopback ports (held open together while choosing)."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in held]
-    finally:
-        for one in held:
-            one.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +89,7 @@ class Platform:
                 continue  # it ended while we looked
         return found
 
-    def stop(self, timeout_s: float = 40.0) -> int:
+    def stop(self, timeout_s: float = 100.0) -> int:
         """Interrupt it and wait; whatever is left afterwards is killed by pid. Returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
@@ -158,5 +146,5 @@ def platform_on_script(
         lanes = {f"{ENV_PREFIX}{lane}_{key}": value for lane in ("FAST", "SLOW") for key, value in (("URL", url), ("MODEL", "scripted"))}
         settings = lanes | {f"{ENV_PREFIX}EGRESS_ALLOW": "127.0.0.1", f"{ENV_PREFIX}DATABASE_SYNCHRONOUS": "normal"} | dict(environ or {})
         with running_platform(folder / "home", "--no-proof", *arguments, environ=settings) as platform:
-            platform.wait_for("Tandem is ready", timeout_s=90)
+            platform.wait_for("Tandem is ready", timeout_s=200)
             yield platform

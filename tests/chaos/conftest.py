@@ -23,14 +23,14 @@ PROPERTY = "chaos"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "workers(count): how many plain workers the test begins with; two without it")
+    config.addinivalue_line("markers", "workers(count, **settings): the workers that the test begins with; two plain ones without it")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.chaos)
-            item.add_marker(pytest.mark.timeout(600 if "soak" in item.name else 120))
+            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture(scope="session", params=DATABASES)
@@ -65,7 +65,11 @@ def row(request: pytest.FixtureRequest) -> int:
 async def scene(town: Town, row: int, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> AsyncGenerator[Scene]:
     """A whole town, and the audit of its database afterwards."""
     marked = request.node.get_closest_marker("workers")
-    await town.make_whole(workers=marked.args[0] if marked else 2)
+    count: int = marked.args[0] if marked else 2
+    settings: dict[str, str] = dict(marked.kwargs) if marked else {}
+    await town.make_whole(workers=0 if settings else count)
+    if settings:
+        await town.only_workers(count, **settings)
     async with staged(town, row, seed_of_run()) as scene:
         yield scene
         record_property(PROPERTY, scene.tally.as_json())

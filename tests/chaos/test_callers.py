@@ -1,14 +1,16 @@
 """Callers who cancel in every state, answer twice or never (rows 17 and 18)."""
 
 import asyncio
+import contextlib
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tandem.schemas.events import JobEvent
 from tandem.schemas.jobs import JobStatus
 from tandem.testing.chaos.processes import until
-from tandem.testing.chaos.scene import Scene, is_long
+from tandem.testing.chaos.scene import Scene, bound_s, is_long
 from tandem.testing.chaos.world import Order
 from tandem.testing.scripted_answers import Answer, Script
 from tandem.testing.scripted_model import ScriptedModelServer
@@ -28,7 +30,7 @@ async def into(scene: Scene, status: JobStatus) -> str:
         case JobStatus.BUDGET_REACHED:
             job_id = await scene.submit(Order(do="budget"), on_budget="wait")
         case JobStatus.PAUSED:
-            job_id = await scene.submit(Order(step_s=0.3))
+            job_id = await scene.submit(Order(step_s=0.5))
             assert (await scene.post(f"/v1/jobs/{job_id}/pause")).status_code == 200
         case _:
             job_id = await scene.submit()
@@ -49,23 +51,18 @@ async def into(scene: Scene, status: JobStatus) -> str:
     ],
 )
 async def test_row_17_a_cancel_in_any_state_twice_ends_the_job_once(scene: Scene, status: JobStatus) -> None:
-    if status is JobStatus.QUEUED:
-        for worker in scene.town.workers:
-            worker.freeze()
-    try:
+    async with scene.frozen_workers() if status is JobStatus.QUEUED else contextlib.nullcontext():
         job_id = await into(scene, status)
         answers = await asyncio.gather(*(scene.post(f"/v1/jobs/{job_id}/cancel") for _ in range(2)))
         answers.append(await scene.post(f"/v1/jobs/{job_id}/cancel"))
-    finally:
-        for worker in scene.town.workers:
-            worker.thaw()
     begun = time.monotonic()
     expected = JobStatus.COMPLETED if status is JobStatus.COMPLETED else JobStatus.CANCELLED
-    [job] = await scene.ended([job_id], 10)
+    [job] = await scene.ended([job_id])
+    ended_s = time.monotonic() - begun
 
     assert [answer.status_code for answer in answers] == [200, 200, 200]
     assert job.status is expected
-    assert time.monotonic() - begun < 3
+    assert ended_s <= bound_s(3.0), f"{ended_s:.2f} s"
     await scene.sound([job_id], injections=3, status=expected)
 
 
@@ -89,16 +86,16 @@ async def test_row_17_a_cancel_closes_the_models_connection_within_a_second(scen
     async with ScriptedModelServer(Script(default=Answer(text="a b c d", token_gap_s=60))) as model:
         await scene.town.only_worker(SLOW_URL=model.url)
         job_id = await scene.submit(Order(do="model"))
-        await until(lambda: bool(model.exchanges), 20, scene.town.logs)
+        await until(lambda: bool(model.exchanges), "the model is asked", scene.town.logs)
 
         begun = time.monotonic()
         assert (await scene.post(f"/v1/jobs/{job_id}/cancel")).status_code == 200
-        await until(lambda: model.exchanges[0].has_client_left, 5, scene.town.logs, every_s=0.01)
+        await until(lambda: model.exchanges[0].has_client_left, "the model's connection is closed", scene.town.logs, every_s=0.01)
         closed_s = time.monotonic() - begun
 
         [job] = await scene.ended([job_id])
     assert job.status is JobStatus.CANCELLED
-    assert closed_s <= 1.0 + 0.5, f"{closed_s:.2f} s; half a second is for two busy cores"
+    assert closed_s <= bound_s(1.0), f"{closed_s:.2f} s"
     await scene.sound([job_id], status=JobStatus.CANCELLED, note=f"connection closed after {closed_s:.2f} s")
 
 
@@ -135,10 +132,11 @@ async def test_row_18_an_answer_repeated_with_its_key_is_the_same_answer(scene: 
 @pytest.mark.parametrize(("default", "expected"), [("yes", JobStatus.COMPLETED), (None, JobStatus.FAILED)])
 async def test_row_18_a_question_nobody_answers_ends_with_its_default_or_fails(scene: Scene, default: str | None, expected: JobStatus) -> None:
     await scene.town.only_worker(WORKER_INPUT_TTL_S="1")
-    job_id, _ = await asked(scene, Order(do="ask", default=default))
+    job_id = await scene.submit(Order(do="ask", default=default))
     [job] = await scene.ended([job_id])
 
     assert job.status is expected
+    assert JobEvent.INPUT_REQUIRED in [event.type for event in await scene.events(job_id)]
     assert job.inputs[0].status == "expired"
     if expected is JobStatus.FAILED:
         assert job.error is not None

@@ -51,7 +51,7 @@ async def lock_often(scene: Scene) -> None:
 
 
 def hold_lock(url: str, seconds: float) -> None:
-    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10, isolation_level=None)) as connection:
+    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=60, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         time.sleep(seconds)
         connection.execute("ROLLBACK")

@@ -12,7 +12,7 @@ from tandem.ids import DEFAULT_TENANT, StreamId
 from tandem.ports import Outcome
 from tandem.schemas.events import STREAM_RESET
 from tandem.schemas.jobs import JobResult, JobStatus
-from tandem.testing.chaos.processes import until
+from tandem.testing.chaos.processes import PATIENCE_S, until
 from tandem.testing.chaos.scene import Scene, is_long, staged
 from tandem.testing.chaos.town import Town
 from tandem.testing.chaos.world import Order
@@ -39,23 +39,27 @@ async def test_row_09_a_reader_resumes_after_the_gateways_death_without_a_gap(sc
         await scene.outside(job_id, "plan" if not numbers else "branch:0")
         await kill_gateway(scene)
     await scene.ended([job_id])
-    await asyncio.wait_for(reading, 20)
+    async with asyncio.timeout(PATIENCE_S):
+        await reading
 
     assert numbers == [event.sequence_number for event in await scene.events(job_id)]
     await scene.sound([job_id], injections=kills, kills=kills)
 
 
 async def test_row_09_a_raw_stream_resumes_by_its_last_event_id(scene: Scene) -> None:
-    job_id = await scene.submit(Order(step_s=0.5))
+    job_id = await scene.submit(Order(do="ask"))
     numbers: list[int] = []
     reading = asyncio.create_task(scene.streamed(job_id, numbers))
-    await until(lambda: len(numbers) >= 4, 20, scene.town.logs, every_s=0.01)
+    await until(lambda: len(numbers) >= 4, "four events have come", scene.town.logs, every_s=0.01)
     assert scene.town.gateway is not None
     scene.town.gateway.kill()
     with pytest.raises(httpx.HTTPError):
-        await reading
+        await reading  # the job waits for its answer: the stream cannot have ended by itself
     await scene.town.start_gateway()
-    await scene.streamed(job_id, numbers, last_event_id=numbers[-1])
+    reading = asyncio.create_task(scene.streamed(job_id, numbers, last_event_id=numbers[-1]))
+    job = await scene.reaches(job_id, JobStatus.INPUT_REQUIRED)
+    assert (await scene.post(f"/v1/jobs/{job_id}/inputs/{job.inputs[0].id}", {"value": "yes"})).status_code == 200
+    await reading
 
     assert numbers == [event.sequence_number for event in await scene.events(job_id)]
     await scene.sound([job_id], kills=1)
@@ -104,15 +108,16 @@ async def test_row_28_a_sweep_under_a_reader_is_told_as_a_reset(own_town: OwnTow
                 while not (await anext(lines)).startswith("id: 2"):
                     pass
                 await scene.storage.work.finish(claim.job_id, claim.epoch, Outcome(JobStatus.COMPLETED, result=JobResult(output_text="done")))
-                await town.start_dispatcher()
                 rest = [line async for line in lines]
+            # Whoever keeps up is told the end by the table alone; the sweeper begins now.
+            await town.start_dispatcher()
             assert any("response.completed" in line for line in rest), "a reader who keeps up sees the end"
 
             async def is_swept() -> bool:
                 # The last event is kept, for the numbers to go on.
                 return await scene.storage.events.first_seq(StreamId(job_id)) == await scene.storage.events.last_seq(StreamId(job_id))
 
-            await until(is_swept, 15, town.logs)
+            await until(is_swept, "the log is swept", town.logs)
             late = await scene.http.get(f"/v1/jobs/{job_id}/events", headers={"accept": "text/event-stream", "last-event-id": "1"})
             assert late.status_code == 200
             assert STREAM_RESET in late.text

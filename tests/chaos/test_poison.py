@@ -7,12 +7,12 @@ import pytest
 from tandem.schemas.jobs import JobStatus
 from tandem.testing.chaos.processes import until
 from tandem.testing.chaos.scene import Scene
+from tandem.testing.chaos.town import MAX_ATTEMPTS
 from tandem.testing.chaos.world import Order
 
 WORKER_LOST = frozenset({"worker_lost"})
-GIGABYTE = 1_073_741_824
-PATIENCE_S = 90.0
-
+MEMORY_BYTES = 1_400_000_000
+"""Address space of each process; an idle one has half of it."""
 
 POISONS = (
     (Order(do="exit"), WORKER_LOST),
@@ -26,8 +26,8 @@ async def test_row_11_poisonous_jobs_fail_after_their_attempts_and_others_go_on(
     poisons = [await scene.submit(order) for order, _ in POISONS]
     others = [await scene.submit() for _ in range(5)]
 
-    jobs = await scene.ended(poisons, PATIENCE_S)
-    await scene.ended(others, PATIENCE_S)
+    jobs = await scene.ended(poisons)
+    await scene.ended(others)
     after = await scene.submit()
     await scene.ended([after])
 
@@ -35,8 +35,10 @@ async def test_row_11_poisonous_jobs_fail_after_their_attempts_and_others_go_on(
         assert job.status is JobStatus.FAILED
         assert job.error is not None
         assert job.error.code in codes, (order.do, job.error)
-        assert job.lost <= 4
-        assert all(count == 1 for count in scene.town.world.counts(job.id).values()), "no attempt repeats what was recorded"
+        assert job.lost <= MAX_ATTEMPTS
+        counts = scene.town.world.counts(job.id)
+        # One call may be cut off between the outside and the ledger, by a machine that stalls for longer than the lease: it is made again.
+        assert counts.total() <= len(counts) + 1, ("no attempt repeats what was recorded", counts)
     note = ", ".join(f"{order.do}: {job.error.code if job.error else ''} after {job.attempt}" for job, (order, _) in zip(jobs, POISONS, strict=True))
     await scene.sound(poisons, injections=sum(job.attempt for job in jobs), note=note, status=JobStatus.FAILED)
     await scene.sound([*others, after], injections=0)
@@ -50,9 +52,9 @@ async def test_row_11_a_job_that_waits_for_ever_is_shown_as_stuck_and_ends_by_it
         leases = (await scene.http.get("/v1/operations")).json()["leases"]
         return any(lease["job_id"] == endless and lease["is_stuck"] for lease in leases)
 
-    await until(is_shown, 30, scene.town.logs)
+    await until(is_shown, "the endless job is shown as stuck", scene.town.logs)
     assert (await scene.post(f"/v1/jobs/{endless}/cancel")).status_code == 200
-    jobs = await scene.ended([dated, endless], 15)
+    jobs = await scene.ended([dated, endless])
 
     assert [job.status for job in jobs] == [JobStatus.INCOMPLETE, JobStatus.CANCELLED]
     assert jobs[0].error is not None
@@ -62,12 +64,12 @@ async def test_row_11_a_job_that_waits_for_ever_is_shown_as_stuck_and_ends_by_it
 
 @pytest.mark.workers(0)
 async def test_row_12_a_job_that_eats_all_memory_fails_alone(scene: Scene) -> None:
-    await scene.town.only_worker(max_memory_bytes=2 * GIGABYTE)
+    await scene.town.only_worker(max_memory_bytes=MEMORY_BYTES)
     hungry = await scene.submit(Order(do="memory"))
     others = [await scene.submit() for _ in range(3)]
 
-    [job] = await scene.ended([hungry], PATIENCE_S)
-    await scene.ended(others, PATIENCE_S)
+    [job] = await scene.ended([hungry])
+    await scene.ended(others)
 
     assert job.status is JobStatus.FAILED
     assert job.error is not None

@@ -16,12 +16,13 @@ from typing import TypeVar
 import pytest
 
 from tandem.supervisor.lock import HomeLock
+from tandem.testing.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")]
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = ROOT / "tests" / "data" / "supervisor" / "runner.py"
-WITHIN_S = 25.0
+WITHIN_S = 50.0
 T = TypeVar("T")
 Row = tuple[str, int, str, int, tuple[str, ...]]
 
@@ -104,14 +105,6 @@ def start(tmp_path: Path) -> Generator[Start]:
 
 def row(name: str, port: int, *, kind: str = "polite", stage: int = 0, needs: tuple[str, ...] = ()) -> Row:
     return (name, port, kind, stage, needs)
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in held]
-    for one in held:
-        one.close()
-    return ports
 
 
 def test_a_process_is_started_when_what_it_needs_is_ready(start: Start) -> None:

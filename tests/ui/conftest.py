@@ -32,7 +32,7 @@ from tandem.schemas.threads import MessageCreate, MessagePage, Thread, ThreadMes
 from tandem.secrets import digest, load_pepper, new_token, save_local_key
 from tandem.settings import Settings
 from tandem.storage import open_storage
-from tandem.testing.platform import free_ports
+from tandem.testing.ports import free_ports
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[3]
+PATIENCE_S: Final = 120.0
+"""Longest wait for what has to come: beyond anything that a busy machine delays. It costs nothing where all is well."""
 
 
 @dataclass(slots=True)
@@ -25,6 +27,8 @@ class Group:
     """Its ``TANDEM_HOME``."""
     is_plain: bool = True
     """Started as a town starts it, without a test's own settings."""
+    is_leaving: bool = False
+    """It was asked to stop."""
     rss_mb: list[float] = field(default_factory=list[float])
     """What ``sample`` has seen of the first process."""
 
@@ -52,7 +56,12 @@ class Group:
     def kill(self) -> None:
         """``kill -9`` of the whole group, and the wait for its first process."""
         self.signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
+
+    def terminate(self) -> None:
+        """SIGTERM to the first process, as a supervisor does."""
+        self.is_leaving = True
+        self.process.terminate()
 
     def children(self) -> list[int]:
         """The pids that the first process has started itself."""
@@ -114,18 +123,35 @@ def start_group(
 
 
 async def until(
-    holds: Callable[[], bool] | Callable[[], Awaitable[bool]], timeout_s: float, explain: Callable[[], str], every_s: float = 0.05
+    holds: Callable[[], bool] | Callable[[], Awaitable[bool]],
+    what: str,
+    explain: Callable[[], str],
+    *,
+    timeout_s: float = PATIENCE_S,
+    every_s: float = 0.05,
 ) -> float:
     """Wait until ``holds``; returns the seconds it took.
 
+    Args:
+        holds: What is looked at, again and again.
+        what: The same in words, for the message.
+        explain: What else the message says: logs, counts.
+        timeout_s: Longest wait.
+        every_s: Pause between two looks.
+
     Raises:
-        AssertionError: The time is over; the message is ``explain()``.
+        AssertionError: The time is over. The message says what did not come, how often and how slowly it was looked for, and how busy the machine is.
     """
     begun = time.monotonic()
+    looks, slowest_s = 0, 0.0
     while True:
+        looked = time.monotonic()
         answer = holds()
         if answer if isinstance(answer, bool) else await answer:
             return time.monotonic() - begun
+        looks, slowest_s = looks + 1, max(slowest_s, time.monotonic() - looked)
         if time.monotonic() - begun > timeout_s:
-            raise AssertionError(f"not within {timeout_s:g} s: {explain()}")
+            load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+            seen = f"{looks} looks, the slowest took {slowest_s:.2f} s; load {load} on {os.cpu_count()} cores"
+            raise AssertionError(f"{what}: not within {timeout_s:g} s ({seen})\n{explain()}")
         await asyncio.sleep(every_s)

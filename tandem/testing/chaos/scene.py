@@ -5,8 +5,9 @@ import contextlib
 import json
 import os
 import random
+import sqlite3
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
@@ -19,12 +20,14 @@ from tandem.schemas.events import Event, JobEvent
 from tandem.schemas.jobs import Job, JobStatus
 from tandem.storage import open_storage
 from tandem.storage.invariants import check_invariants
-from tandem.testing.chaos.processes import Group, until
+from tandem.testing.chaos.processes import PATIENCE_S, Group, until
 from tandem.testing.chaos.town import Town
 from tandem.testing.chaos.world import STEPS, Order
 
-TOKEN_PATIENCE_S: Final = 60.0
-"""Longest a caller tries again while the gateway is down."""
+SHARED_MACHINE: Final = 10.0
+"""How many times longer a promised time may be on a machine that others share."""
+_BLOWS: Final = 6
+"""Jobs tried until one is struck before its end."""
 
 
 @dataclass(slots=True)
@@ -56,6 +59,27 @@ class Tally:
         return json.dumps(asdict(self))
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who runs a job."""
+
+    worker: Group
+    pid: int
+    """Of the worker's pool process that has the lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A job that was running when its worker was dealt a blow."""
+
+    job_id: str
+    holder: Holder
+    at: float
+    """Unix seconds: everything the worker did itself was done before."""
+    blows: int
+    """Dealt in all; more than one where earlier jobs had ended too soon."""
+
+
 @dataclass(slots=True)
 class Scene:
     """One test's view of a town: a caller at its door, and a reader of its database."""
@@ -80,7 +104,7 @@ class Scene:
 
     async def submit_patiently(self, order: Order, key: str, **fields: Any) -> str:
         """Hand over a job through a gateway that may die at any moment: the same key, again and again."""
-        deadline = time.monotonic() + TOKEN_PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             with contextlib.suppress(httpx.HTTPError):
                 answer = await self.post("/v1/jobs", self.body(order, **fields), idempotency_key=key)
@@ -108,40 +132,84 @@ class Scene:
         """Its whole log, by the rows."""
         return list(await self.storage.events.read(StreamId(job_id), -1, 10_000))
 
-    async def reaches(self, job_id: str, *statuses: JobStatus, timeout_s: float = 30.0) -> Job:
-        """Wait until the job stands there."""
+    async def reaches(self, job_id: str, *statuses: JobStatus) -> Job:
+        """Wait until the job stands there, where it must stay until the test goes on."""
 
         async def is_there() -> bool:
             return (await self.job(job_id)).status in statuses
 
-        await until(is_there, timeout_s, lambda: f"{job_id} is not {[str(status) for status in statuses]}\n{self.town.logs()}")
+        await until(is_there, f"{job_id} is {[str(status) for status in statuses]}", self.town.logs)
         return await self.job(job_id)
 
-    async def ended(self, job_ids: Iterable[str], timeout_s: float = 60.0) -> list[Job]:
+    async def ended(self, job_ids: Iterable[str], timeout_s: float = PATIENCE_S) -> list[Job]:
         """Wait until all have ended."""
         waiting = list(job_ids)
+        first: Job | None = None
 
         async def are_over() -> bool:
-            while waiting and (await self.job(waiting[0])).status.is_terminal:
+            nonlocal first
+            while waiting and (first := await self.job(waiting[0])).status.is_terminal:
                 waiting.pop(0)
             return not waiting
 
-        await until(are_over, timeout_s, lambda: f"{len(waiting)} jobs have not ended, the first is {waiting[0]}\n{self.town.logs()}")
+        def explain() -> str:
+            stands = f"{first.id} {first.status} attempt {first.attempt} lost {first.lost} event {first.last_seq}" if first else ""
+            return f"{len(waiting)} have not, the first is {stands}\n{self.town.logs()}"
+
+        await until(are_over, "the jobs have ended", explain, timeout_s=timeout_s)
         return [await self.job(job_id) for job_id in job_ids]
 
-    async def outside(self, job_id: str, step: str, timeout_s: float = 30.0) -> None:
+    async def outside(self, job_id: str, step: str) -> None:
         """Wait until a step of the job has reached the outside."""
-        await until(lambda: self.town.world.counts(job_id)[step] > 0, timeout_s, self.town.logs)
+        await until(lambda: self.town.world.counts(job_id)[step] > 0, f"{step} of {job_id} is done outside", self.town.logs)
 
-    async def holder(self, job_id: str) -> Group:
-        """The worker group that holds the job."""
+    async def struck(self, order: Order, step: str, blow: Callable[[Holder], None], *, after_s: float = 0.0) -> Struck:
+        """Deal a blow to the worker of a job that is under way: ``after_s`` after a step reached the outside, before the job's end.
+
+        A test that looks too late, because it had to wait for a core, finds the job at its end: then another job, with slower steps, is struck.
+        """
+        for blows in range(1, _BLOWS + 1):
+            job_id = await self.submit(order)
+            await self.outside(job_id, step)
+            await asyncio.sleep(after_s)
+            if (holder := await self._holder(job_id)) is not None:
+                at = time.time()
+                blow(holder)
+                if not (await self.job(job_id)).status.is_terminal:
+                    return Struck(job_id, holder, at, blows)
+                await self.town.make_whole(workers=2)
+            order = order.model_copy(update={"step_s": order.step_s * 2})
+        raise AssertionError(f"{_BLOWS} jobs had ended before their workers could be struck\n{self.town.logs()}")
+
+    async def _holder(self, job_id: str) -> Holder | None:
         for lease in await self.storage.jobs.leases(stuck_after_s=3_600):
             if lease.job_id == job_id:
                 for worker in self.town.workers:
-                    pids = {worker.pid, *worker.children()}
-                    if any(str(pid) in lease.worker.split(":") for pid in pids):
-                        return worker
-        raise AssertionError(f"nobody holds {job_id}\n{self.town.logs()}")
+                    for pid in (worker.pid, *worker.children()):
+                        if str(pid) in lease.worker.split(":"):
+                            return Holder(worker, pid)
+        return None
+
+    @asynccontextmanager
+    async def frozen_workers(self) -> AsyncGenerator[None]:
+        """All workers stand still while inside; none of them in a transaction of SQLite, for that would keep everybody else from writing."""
+        workers = list(self.town.workers)
+
+        async def stand_still() -> bool:
+            for worker in workers:
+                worker.freeze()
+            if not self.town.is_sqlite or await asyncio.to_thread(_is_writable, self.town.database_url):
+                return True
+            for worker in workers:
+                worker.thaw()
+            return False
+
+        try:
+            await until(stand_still, "the workers are frozen outside of a transaction", self.town.logs)
+            yield
+        finally:
+            for worker in workers:
+                worker.thaw()
 
     async def streamed(self, job_id: str, numbers: list[int], *, last_event_id: int | None = None) -> list[int]:
         """Add to ``numbers`` what one SSE connection gives, as it comes; returns at its end, raises when it breaks."""
@@ -190,7 +258,7 @@ class Scene:
         """End what the test left unfinished."""
         for job_id in self.submitted:
             await self.storage.jobs.request_cancel(JobId(job_id), DEFAULT_TENANT)
-        await self.ended(self.submitted, 30)
+        await self.ended(self.submitted)
 
 
 @asynccontextmanager
@@ -199,7 +267,7 @@ async def staged(town: Town, row: int, seed: int) -> AsyncGenerator[Scene]:
     storage = open_storage(town.settings())
     headers = {"authorization": f"Bearer {town.key}"}
     tally = Tally(row, "sqlite" if town.is_sqlite else "postgresql")
-    async with httpx.AsyncClient(base_url=town.url, headers=headers, timeout=10, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=town.url, headers=headers, timeout=PATIENCE_S / 2, trust_env=False) as http:
         scene = Scene(town, storage, http, tally, random.Random(seed))  # noqa: S311 - repeatable faults
         try:
             yield scene
@@ -208,6 +276,14 @@ async def staged(town: Town, row: int, seed: int) -> AsyncGenerator[Scene]:
             assert not broken, broken  # noqa: S101 - a test's own check
         finally:
             await storage.close()
+
+
+def bound_s(promised_s: float) -> float:
+    """Longest seconds that what is promised within ``promised_s`` may take: just these in the long run, which has the machine for itself.
+
+    In the short run others may use the machine; the chaos table's note has what was measured.
+    """
+    return promised_s if is_long() else promised_s * SHARED_MACHINE
 
 
 def is_long() -> bool:
@@ -220,4 +296,15 @@ def seed_of_run() -> int:
     return int(os.environ.get("CHAOS_SEED", "1"))
 
 
-__all__ = ["Scene", "Tally", "is_long", "seed_of_run", "staged"]
+def _is_writable(url: str) -> bool:
+    """Whether a SQLite file can be written within a second."""
+    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=1, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True
+
+
+__all__ = ["Holder", "Scene", "Struck", "Tally", "bound_s", "is_long", "seed_of_run", "staged"]

@@ -23,6 +23,7 @@ from typing import Final
 
 import asyncpg
 
+from tandem.errors import StorageUnavailable
 from tandem.ids import DEFAULT_TENANT, JobId
 from tandem.testing.chaos.processes import until
 from tandem.testing.chaos.receiver import Receiver, receiving
@@ -37,7 +38,6 @@ SAMPLE_S: Final = 5.0
 MAX_WAITING: Final = 24
 """Jobs handed over and not ended; more would only stand in line."""
 FREEZE_S: Final = LEASE_S + 1.0
-WEBHOOK_PATIENCE_S: Final = 60.0
 
 Fault = Callable[[Scene], Awaitable[None]]
 
@@ -72,7 +72,7 @@ async def stop_worker(scene: Scene) -> None:
     """SIGTERM, as a rolling restart does it; another is started."""
     victim = scene.rng.choice(scene.town.workers)
     await scene.town.start_worker(is_awaited=False)
-    victim.process.terminate()
+    victim.terminate()
 
 
 async def kill_redis(scene: Scene) -> None:
@@ -122,7 +122,7 @@ async def cut_redis(scene: Scene) -> None:
 
 def hold_lock(url: str, seconds: float) -> None:
     """Keep everybody else from writing to a SQLite file."""
-    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10, isolation_level=None)) as connection:
+    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=60, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         time.sleep(seconds)
         connection.execute("ROLLBACK")
@@ -179,11 +179,13 @@ class Soak:
         finally:
             for task in background:
                 task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            broken = [end for end in await asyncio.gather(*background, return_exceptions=True) if isinstance(end, Exception)]
+        if broken:
+            raise broken[0]
         for worker in self.scene.town.workers:
             worker.thaw()
         await self.scene.town.make_whole(workers=2)
-        await self.scene.ended(self.accepted, 120)
+        await self.scene.ended(self.accepted)
         took_s = time.monotonic() - begun
         note = f"{took_s:.0f} s: " + (", ".join(f"{name} {count}" for name, count in sorted(self.struck.items())) or "calm")
         await self.scene.sound(self.accepted, injections=self.struck.total(), note=note)
@@ -193,7 +195,8 @@ class Soak:
     async def _hand_over(self, number: int) -> None:
         while len(self.open) >= MAX_WAITING:
             for job_id in list(self.open):
-                with contextlib.suppress(OSError):
+                # The fault of the moment may be the database's.
+                with contextlib.suppress(StorageUnavailable):
                     if (await self.scene.job(job_id)).status.is_terminal:
                         self.open.discard(job_id)
             await asyncio.sleep(0.1)
@@ -233,7 +236,10 @@ class Soak:
                 ids.setdefault(_job_of(post.body), set()).add(post.webhook_id)
             return ids
 
-        await until(lambda: set(self.accepted) <= set(told()), WEBHOOK_PATIENCE_S, lambda: "webhooks are missing\n" + self.scene.town.logs())
+        def missing() -> str:
+            return f"{sorted(set(self.accepted) - set(told()))}\n{self.scene.town.logs()}"
+
+        await until(lambda: set(self.accepted) <= set(told()), "each job's webhook has come", missing)
         doubled = [job_id for job_id, ids in told().items() if len(ids) != 1 and job_id in self.accepted]
         assert not doubled, doubled  # noqa: S101 - a test's own check
         for job_id in self.accepted:

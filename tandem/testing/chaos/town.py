@@ -20,15 +20,18 @@ import httpx
 
 from tandem.settings import ENV_PREFIX, Settings
 from tandem.supervisor.valkey import find_server
-from tandem.testing.chaos.processes import ROOT, Group, start_group, until
+from tandem.testing.chaos.processes import PATIENCE_S, ROOT, Group, start_group, until
 from tandem.testing.chaos.world import World
-from tandem.testing.platform import free_ports
+from tandem.testing.ports import free_ports
 
 WORKER: Final = ROOT / "tests" / "chaos" / "worker.py"
 LEASE_S: Final = 2.0
-"""Of workers: short, so that a test need not wait, and above what two busy cores delay a heartbeat."""
-_START_S: Final = 45.0
-_STOP_S: Final = 30.0
+"""Of workers: short, so that a test need not wait. A machine that stalls for longer costs an attempt and no promise; where a test says that nobody
+loses a lease, its workers have ``STEADY_LEASE_S``."""
+STEADY_LEASE_S: Final = 30.0
+"""Of workers whose lease no machine is busy enough to cost them."""
+MAX_ATTEMPTS: Final = 6
+"""Workers that a job may lose: more than random faults and a stalling machine together cost one that is not poisonous."""
 
 
 @dataclass(slots=True)
@@ -90,7 +93,7 @@ class Town:
             "WEBHOOK_SECRET": self._secrets[1],
             "WORKER_LEASE_S": str(LEASE_S),
             "WORKER_MODEL_PATIENCE_S": "0",
-            "WORKER_MAX_ATTEMPTS": "4",
+            "WORKER_MAX_ATTEMPTS": str(MAX_ATTEMPTS),
             "WORKER_DRAIN_S": "5",
             "WORKER_STEP_TIMEOUT_S": "6",
             "DISPATCHER_POLL_S": "0.2",
@@ -117,7 +120,7 @@ class Town:
     async def found(self) -> None:
         """Schema and key; call it once, before anything is started."""
         setup = start_group("setup", [sys.executable, "-m", "gateway.setup"], self.environ(), self.folder / "logs")
-        await until(lambda: not setup.is_alive, _START_S, setup.tail)
+        await until(lambda: not setup.is_alive, "the setup is done", setup.tail)
         assert setup.process.returncode == 0, setup.tail()  # noqa: S101 - a test's own check
 
     async def start_redis(self) -> Group:
@@ -125,24 +128,23 @@ class Town:
         port = str(self.redis_port)
         command = [str(find_server()), "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self.folder)]
         self.redis = group = start_group("redis", command, self.environ(), self.folder / "logs")
-        await until(self.is_redis_up, 10, group.tail)
+        await until(self.is_redis_up, "redis answers", group.tail)
         return group
 
     async def start_gateway(self, *, max_file_bytes: int | None = None, **changes: str) -> Group:
         """The gateway, answering."""
         command = [sys.executable, "-m", "gateway"]
         self.gateway = group = start_group("gateway", command, self.environ(**changes), self.folder / "logs", max_file_bytes=max_file_bytes)
-        await until(lambda: self._answers(group), _START_S, group.tail)
+        await self._is_answering(group)
         return group
 
     async def start_dispatcher(self, **changes: str) -> Group:
         """The dispatcher, sweeping."""
-        alive = self.folder / "run" / "dispatcher.alive"
-        alive.unlink(missing_ok=True)
+        self._dispatcher_sign.unlink(missing_ok=True)
         self.dispatcher = group = start_group(
             "dispatcher", [sys.executable, "-m", "gateway.dispatcher"], self.environ(**changes), self.folder / "logs"
         )
-        await until(lambda: _has_begun(group, alive), _START_S, group.tail)
+        await self._is_sweeping(group)
         return group
 
     async def start_worker(self, *, max_memory_bytes: int | None = None, is_awaited: bool = True, **changes: str) -> Group:
@@ -160,12 +162,17 @@ class Town:
 
     async def is_consuming(self, worker: Group) -> None:
         """Wait until the worker waits for hints."""
-        await until(lambda: _has_begun(worker, worker.home / "run" / "worker.alive"), _START_S, worker.tail)
+        await until(lambda: _has_begun(worker, worker.home / "run" / "worker.alive"), f"{worker.name} consumes", worker.tail)
 
     async def only_worker(self, max_memory_bytes: int | None = None, **changes: str) -> Group:
         """A worker with settings of its own instead of all others, until the next test."""
         self.kill_workers()
         return await self.start_worker(max_memory_bytes=max_memory_bytes, is_awaited=True, **changes)
+
+    async def only_workers(self, count: int, **changes: str) -> list[Group]:
+        """So many of them."""
+        self.kill_workers()
+        return await asyncio.gather(*(self.start_worker(max_memory_bytes=None, is_awaited=True, **changes) for _ in range(count)))
 
     def kill_workers(self) -> None:
         for worker in list(self.workers):
@@ -177,29 +184,29 @@ class Town:
         self._forget(worker)
 
     async def stop(self, worker: Group) -> int:
-        """SIGTERM to the first process, as a supervisor does, and its exit code."""
-        worker.process.terminate()
-        await until(lambda: not worker.is_alive, _STOP_S, worker.tail)
+        """Ask a worker to stop, and wait; its exit code."""
+        worker.terminate()
+        await until(lambda: not worker.is_alive, f"{worker.name} has stopped", worker.tail)
         self._forget(worker)
         return worker.process.returncode
 
     async def make_whole(self, workers: int = 2) -> None:
-        """Start whatever is missing, so that each test begins alike."""
+        """Start whatever is missing and wait for all of it, so that each test begins alike."""
         for worker in list(self.workers):
-            if not (worker.is_alive and worker.is_plain):
+            if not (worker.is_alive and worker.is_plain) or worker.is_leaving:
                 self.kill_worker(worker)
             else:
                 worker.thaw()
         if self.redis is not None:
             self.redis.thaw()
-        starts = [self.start_worker() for _ in range(workers - len(self.workers))]
         if self.redis is None or not self.redis.is_alive:
             await self.start_redis()
-        if self.gateway is None or not self.gateway.is_alive:
-            starts.append(self.start_gateway())
-        if self.dispatcher is None or not self.dispatcher.is_alive:
-            starts.append(self.start_dispatcher())
-        await asyncio.gather(*starts)
+        await asyncio.gather(
+            self.start_gateway() if self.gateway is None or not self.gateway.is_alive else self._is_answering(self.gateway),
+            self.start_dispatcher() if self.dispatcher is None or not self.dispatcher.is_alive else self._is_sweeping(self.dispatcher),
+            *(self.is_consuming(worker) for worker in self.workers),
+            *(self.start_worker() for _ in range(workers - len(self.workers))),
+        )
 
     def raze(self) -> None:
         """End everything that was started here, by its id."""
@@ -224,7 +231,7 @@ class Town:
 
     def tell_redis(self, *words: str) -> bytes:
         """Send one command and return the start of what it answers."""
-        with socket.create_connection(("127.0.0.1", self.redis_port), timeout=2) as connection:
+        with socket.create_connection(("127.0.0.1", self.redis_port), timeout=PATIENCE_S) as connection:
             connection.sendall(f"*{len(words)}\r\n".encode() + b"".join(b"$%d\r\n%s\r\n" % (len(word.encode()), word.encode()) for word in words))
             return connection.recv(65_536)
 
@@ -232,10 +239,20 @@ class Town:
         self.workers.remove(worker)
         self.gone.append(worker)
 
+    @property
+    def _dispatcher_sign(self) -> Path:
+        return self.folder / "run" / "dispatcher.alive"
+
+    async def _is_answering(self, gateway: Group) -> None:
+        await until(lambda: self._answers(gateway), "the gateway answers", gateway.tail)
+
+    async def _is_sweeping(self, dispatcher: Group) -> None:
+        await until(lambda: _has_begun(dispatcher, self._dispatcher_sign), "the dispatcher sweeps", dispatcher.tail)
+
     async def _answers(self, group: Group) -> bool:
         assert group.is_alive, group.tail()  # noqa: S101 - a test's own check
         try:
-            async with httpx.AsyncClient(trust_env=False, timeout=1) as http:
+            async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
                 return (await http.get(f"{self.url}/healthz")).status_code == 200
         except httpx.HTTPError:
             return False
@@ -257,4 +274,4 @@ async def founded(folder: Path, database_url: str, **changes: str) -> AsyncGener
         town.raze()
 
 
-__all__ = ["LEASE_S", "Town", "founded"]
+__all__ = ["LEASE_S", "MAX_ATTEMPTS", "STEADY_LEASE_S", "Town", "founded"]

@@ -73,14 +73,15 @@ class World:
 
     def calls(self) -> Iterator[Call]:
         """Every call of every job, oldest first."""
-        path = self.folder / "calls"
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                yield Call(*json.loads(line))
+        return (Call(*json.loads(line)) for line in self._lines())
+
+    def of(self, job_id: str) -> list[Call]:
+        """Every call of one job, oldest first."""
+        return [Call(*json.loads(line)) for line in self._lines() if job_id in line]
 
     def counts(self, job_id: str) -> Counter[str]:
         """How often the outside was called with each key of a job."""
-        return Counter(call.key for call in self.calls() if call.job_id == job_id)
+        return Counter(call.key for call in self.of(job_id))
 
     def arm(self, point: KillPoint) -> None:
         """Let the next worker that reaches the point kill itself there."""
@@ -96,4 +97,16 @@ class World:
             (self.folder / point).unlink()
         except FileNotFoundError:
             return False
+        (self.folder / f"{point}.fired").write_text(str(time.time()), encoding="ascii")
         return True
+
+    def fired_at(self, point: KillPoint) -> float:
+        """When the point was last reached, in Unix seconds. Raises ``FileNotFoundError`` when nobody has reached it."""
+        return float((self.folder / f"{point}.fired").read_text(encoding="ascii"))
+
+    def _lines(self) -> Iterator[str]:
+        """Whole lines only: a reader may see the first part of one that is being written."""
+        path = self.folder / "calls"
+        if path.exists():
+            *whole, _ = path.read_text(encoding="utf-8").split("\n")
+            yield from whole
