@@ -35,7 +35,9 @@ class Policy:
         """The most specific: of the intent in this language, of the intent, of the language, of all requests."""
         if not self.classes:
             return self.document.bands
-        wanted = [(language, intent), (None, intent), (language, None)] if intent is not None else [(language, None)]
+        wanted: list[tuple[Language | None, Intent | None]] = [(language, None)]
+        if intent is not None:
+            wanted = [(language, intent), (None, intent), (language, None)]
         return next((self.classes[each] for each in wanted if each in self.classes), self.document.bands)
 
 

@@ -6,8 +6,8 @@ from typing import Final
 from router.choice import CALLER_SOURCES
 from tandem.schemas.routing import Lane, OverrideSource
 
-WINDOW: Final = 200
-"""Requests looked back on: few enough to follow a busy hour, many enough that one request is half a point."""
+WINDOW: Final = 400
+"""Requests looked back on: few enough to follow a busy hour, many enough that chance moves the share by 2.5 points at most (one standard error)."""
 LEAST: Final = 50
 """Fewer say nothing of the traffic, so that the first slow request of a quiet gateway is not capped."""
 
