@@ -1,4 +1,4 @@
-"""What the copilot is told, what it is shown of a conversation, and the line it says when a job starts. English and Chinese.
+"""What the copilot is told, what it is shown of a conversation, and the lines it says of jobs and of doubtful answers. English and Chinese.
 
 Texts are kept short: each token of the system prompt delays the first word of every answer on a CPU until the prompt cache is warm. Pure.
 """
@@ -39,6 +39,30 @@ _ACKNOWLEDGEMENTS: Final[Mapping[Language, str]] = {
     "zh": "这件事需要仔细做，我已经在后台开始处理：“{title}”。您可以继续和我聊，结果会出现在这里。",
     "other": "This needs careful work, so I have started a background job: “{title}”. You can keep talking to me; the result will appear here.",
 }
+_DOUBTS: Final[Mapping[Language, str]] = {
+    "en": "I am not sure about this answer, so I have started a careful check: “{title}”. Its result will appear here.",
+    "zh": "我对这个回答没有把握，已经开始仔细核对：“{title}”。结果会出现在这里。",
+    "other": "I am not sure about this answer, so I have started a careful check: “{title}”. Its result will appear here.",
+}
+_WAITED_DOUBTS: Final[Mapping[Language, str]] = {
+    "en": "I am not sure about this answer; it is being checked carefully.",
+    "zh": "我对这个回答没有把握，正在仔细核对。",
+    "other": "I am not sure about this answer; it is being checked carefully.",
+}
+_UNCHECKED: Final[Mapping[Language, str]] = {
+    "en": "I am not sure about this answer, and it could not be checked more carefully.",
+    "zh": "我对这个回答没有把握，也没能进一步核对。",
+    "other": "I am not sure about this answer, and it could not be checked more carefully.",
+}
+_CHECK_TITLES: Final[Mapping[Language, str]] = {"en": "Check: {title}", "zh": "核对：{title}", "other": "Check: {title}"}
+_CORRECTIONS: Final[Mapping[Language, str]] = {
+    "en": "(The reply above came at once from a small model and may be wrong. Work this out anew and with care, then confirm or correct that reply.)",
+    "zh": "（上面的回答来自一个快速的小模型，可能有错。请自己重新仔细想一遍，再确认或纠正它。）",
+    "other": "(The reply above came at once from a small model and may be wrong. Work this out anew and with care, then confirm or correct it. "
+    "Answer in the language of the task.)",
+}
+SHOWN_ANSWER_CHARS: Final = 4_000
+"""How much of a doubtful answer System 2 is shown."""
 
 
 def copilot_messages(
@@ -73,6 +97,38 @@ def acknowledgement(language: Language, title: str) -> str:
     """The line said when a job starts; a long title is cut."""
     flat = " ".join(title.split())
     return _ACKNOWLEDGEMENTS[language].format(title=flat if len(flat) <= TITLE_CHARS else flat[: TITLE_CHARS - 1].rstrip() + "…")
+
+
+def doubt(language: Language, title: str) -> str:
+    """The line under an answer whose check failed, where a job brings its result later."""
+    return _DOUBTS[language].format(title=title)
+
+
+def waited_doubt(language: Language) -> str:
+    """The line between an answer whose check failed and its correction, where the caller waits for that."""
+    return _WAITED_DOUBTS[language]
+
+
+def unchecked_doubt(language: Language) -> str:
+    """The line under an answer whose check failed when no job can be had, or when it brought no answer."""
+    return _UNCHECKED[language]
+
+
+def check_title(language: Language, title: str) -> str:
+    """What the job of a doubtful answer is called."""
+    return _CHECK_TITLES[language].format(title=title)
+
+
+def correction_task(conversation: Sequence[ChatMessage], answer: str, language: Language) -> list[ChatMessage]:
+    """What System 2 is asked: the task again, with the doubtful answer before it, to be confirmed or corrected. The newest message is the last.
+
+    The task stays the first thing in the last message: System 2 tells from it what kind of task it is.
+    """
+    *before, task = conversation
+    shown = answer if len(answer) <= SHOWN_ANSWER_CHARS else f"{answer[:SHOWN_ANSWER_CHARS]}…"
+    replied = [task, ChatMessage(role="assistant", content=shown)] if shown.strip() else []
+    note = f"\n\n{_CORRECTIONS[language]}" if replied else ""
+    return [*before, *replied, ChatMessage(role="user", content=f"{task.content}{note}")]
 
 
 def estimate_tokens(text: str) -> int:

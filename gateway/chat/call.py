@@ -54,6 +54,7 @@ class Call:
             (b"x-request-id", self.notes.request_id.encode()),
             (b"x-tandem-decision", self.decision_id.encode()),
             (b"x-tandem-lane", self.decision.lane.encode()),
+            (b"x-tandem-band", self.decision.band.encode()),
         ]
         if job_id is not None:
             headers.append((b"x-tandem-job", job_id.encode()))

@@ -17,8 +17,8 @@ from tandem.sse import DONE_FRAME, RESPONSE_HEADERS, data_frame
 MAX_REPLY_BYTES: Final = 33_554_432
 """A whole reply larger than this is a broken server, not an answer."""
 _TAIL_BYTES: Final = 1_024
-_EXTRA_HEADERS: Final = [(name.encode(), value.encode()) for name, value in RESPONSE_HEADERS.items() if name != "content-type"]
-_EVENT_STREAM: Final = RESPONSE_HEADERS["content-type"].encode()
+EXTRA_HEADERS: Final = [(name.encode(), value.encode()) for name, value in RESPONSE_HEADERS.items() if name != "content-type"]
+EVENT_STREAM: Final = RESPONSE_HEADERS["content-type"].encode()
 _STARTS: Final = (b"data:", b"event:", b"id:", b"retry:", b":", b"\n", b"\r")
 
 
@@ -46,7 +46,7 @@ async def answer_fast(call: Call, transport: Transport, model: str) -> None:
     reply = await transport.send(splice(call.raw, model, prompt))
     try:
         if reply.status != 200:
-            raise await _refusal(reply)
+            raise await refusal(reply)
         await (_pass_stream(call, reply) if call.body.stream else _pass_whole(call, reply))
     finally:
         reply.close()
@@ -65,12 +65,11 @@ async def _pass_whole(call: Call, reply: Reply) -> None:
 
 async def _pass_stream(call: Call, reply: Reply) -> None:
     first = await reply.read()
-    if reply.content_type != "text/event-stream" or not first.startswith(_STARTS):
-        raise ModelBadResponse("the fast model's server answered something that is not an event stream; the operator must look at it")
+    check_stream(reply, first)
     call.notes.has_started, call.notes.status = True, 200
     call.notes.ttft_s = time.monotonic() - call.notes.started
     send = call.send
-    await send({"type": "http.response.start", "status": 200, "headers": call.headers(_EVENT_STREAM) + _EXTRA_HEADERS})
+    await send({"type": "http.response.start", "status": 200, "headers": call.headers(EVENT_STREAM) + EXTRA_HEADERS})
     tail = b""
     chunk = first
     try:
@@ -83,6 +82,12 @@ async def _pass_stream(call: Call, reply: Reply) -> None:
         call.notes.error_code = error.code
         ending = b"\n\n" + error_frame(error)
     await send({"type": "http.response.body", "body": ending, "more_body": False})
+
+
+def check_stream(reply: Reply, first: bytes) -> None:
+    """Raises ``ModelBadResponse`` when what begins with these bytes is no event stream."""
+    if reply.content_type != "text/event-stream" or not first.startswith(_STARTS):
+        raise ModelBadResponse("the fast model's server answered something that is not an event stream; the operator must look at it")
 
 
 def _ending(tail: bytes) -> bytes:
@@ -111,7 +116,7 @@ async def read_all(reply: Reply) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def _refusal(reply: Reply) -> TandemError:
+async def refusal(reply: Reply) -> TandemError:
     """What the server's error status means for our caller."""
     status = reply.status
     if status == 429 or status >= 500:

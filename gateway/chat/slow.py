@@ -7,13 +7,14 @@ on, and a chat completion has no words for "ask me again later".
 
 import contextlib
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
 
 from gateway.asgi import RawHeaders, dump_json, send_whole
 from gateway.chat.call import PATH, Call
 from gateway.chat.fast import error_frame
-from gateway.chat.progress import progress_line
+from gateway.chat.progress import Language, progress_line
 from gateway.jobs import JobDesk, check_job
 from gateway.once import REPLAYED_HEADER, Repeatable, repeatable
 from gateway.routing import title_of
@@ -74,17 +75,28 @@ class SlowLane:
             )
         )
 
-    async def _whole(self, call: Call, created: Created) -> None:
-        job_id = JobId(created.job.id)
+    async def lines(self, job_id: JobId, language: Language) -> AsyncGenerator[str | None]:
+        """A job's progress until its end, or until this gateway is stopped; None for every silence."""
         async with contextlib.aclosing(self.tails.tail(StreamId(job_id), -1, pause_s=self.heartbeat_s)) as events:
             async for event in events:
-                if event is not None and event.type in JobEvent.TERMINAL:
-                    break
+                if event is None:
+                    yield None
+                    continue
+                if line := progress_line(event, language):
+                    yield line
+                if event.type in JobEvent.TERMINAL:
+                    return
+
+    async def _whole(self, call: Call, created: Created) -> None:
+        job_id = JobId(created.job.id)
+        async with contextlib.aclosing(self.lines(job_id, call.decision.language)) as lines:
+            async for _ in lines:
+                pass
         ended = await self.jobs.get(job_id, call.principal.tenant)
         if fault := failure_of(ended):
             raise fault
         call.notes.has_started, call.notes.status = True, 200
-        await send_whole(call.send, 200, _headers(call, b"application/json", created), dump_json(self._completion(ended)))
+        await send_whole(call.send, 200, _headers(call, b"application/json", created), dump_json(self.completion(ended)))
 
     async def _stream(self, call: Call, created: Created) -> None:
         job, job_id = created.job, JobId(created.job.id)
@@ -104,25 +116,20 @@ class SlowLane:
         await call.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_progress(self, call: Call, job: Job) -> None:
-        async with contextlib.aclosing(self.tails.tail(StreamId(JobId(job.id)), -1, pause_s=self.heartbeat_s)) as events:
-            async for event in events:
-                if event is None:
-                    await self._send(call, OPENAI_KEEPALIVE)
-                    continue
-                if line := progress_line(event, call.decision.language):
-                    await self._send(call, self._chunk(job, {"reasoning_content": line}))
-                if event.type in JobEvent.TERMINAL:
-                    return
+        async with contextlib.aclosing(self.lines(JobId(job.id), call.decision.language)) as lines:
+            async for line in lines:
+                await self._send(call, OPENAI_KEEPALIVE if line is None else self._chunk(job, {"reasoning_content": line}))
 
     def _answer_frames(self, call: Call, job: Job) -> bytes:
-        frames = [self._chunk(job, {"content": job.output_text or ""}), self._chunk(job, {}, finish=_finish_reason(job))]
+        frames = [self._chunk(job, {"content": job.output_text or ""}), self._chunk(job, {}, finish=finish_reason_of(job))]
         if call.body.stream_options and call.body.stream_options.include_usage:
             frames.append(data_frame(dump_json(self._base(job, "chat.completion.chunk") | {"choices": [], "usage": _usage(job)})))
         return b"".join([*frames, DONE_FRAME])
 
-    def _completion(self, job: Job) -> JsonObject:
+    def completion(self, job: Job) -> JsonObject:
+        """The whole answer of an ended job."""
         message: JsonObject = {"role": "assistant", "content": job.output_text or "", "refusal": None}
-        choice: JsonObject = {"index": 0, "message": message, "finish_reason": _finish_reason(job), "logprobs": None}
+        choice: JsonObject = {"index": 0, "message": message, "finish_reason": finish_reason_of(job), "logprobs": None}
         rest: JsonObject = {"choices": [choice], "usage": _usage(job), "metadata": {"job_id": job.id}}
         return self._base(job, "chat.completion") | rest
 
@@ -175,7 +182,8 @@ def failure_of(job: Job) -> TandemError | None:
             return GatewayStopping(f"this gateway is being stopped; job {job.id} goes on: read it at /v1/jobs/{job.id}", retry_after_s=5)
 
 
-def _finish_reason(job: Job) -> str:
+def finish_reason_of(job: Job) -> str:
+    """``length`` for an answer that a budget cut off."""
     return "stop" if job.status is JobStatus.COMPLETED else "length"
 
 

@@ -75,7 +75,7 @@ class Chunk(_Lenient):
     @property
     def finish_reason(self) -> FinishReason | None:
         said = self.choices[0].finish_reason if self.choices else None
-        return _FINISH_REASONS.get(said, "unknown") if said else None
+        return finish_reason_of(said) if said else None
 
     @property
     def token_usage(self) -> TokenUsage | None:
@@ -119,6 +119,11 @@ def request_body(model: str, request: ChatRequest, *, takes_grammar: bool) -> Js
     if request.json_schema is not None:
         body["response_format"] = {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": request.json_schema}}
     return body
+
+
+def finish_reason_of(said: str) -> FinishReason:
+    """The protocol's word in ours."""
+    return _FINISH_REASONS.get(said, "unknown")
 
 
 def without_logprobs(body: JsonObject) -> JsonObject:

@@ -97,6 +97,9 @@ class ThreadEvent:
     """``{turn_id, decision_id, lane, p_slow, override}``."""
     TEXT_DELTA: Final = "text.delta"
     """``{turn_id, delta}``."""
+    TURN_CHECKED: Final = "turn.checked"
+    """A fast answer was tested: ``{turn_id, passed, confidence, reasons, job_id}``; after a failed test ``job_id`` is the job that works it out anew,
+    and null when none could be started."""
     TURN_COMPLETED: Final = "turn.completed"
     """``{turn_id, message_id, job_id}``; always after the MESSAGE_CREATED of its answer."""
     TURN_FAILED: Final = "turn.failed"
