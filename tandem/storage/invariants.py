@@ -302,6 +302,51 @@ CHECKS: Final[Sequence[Check]] = (
         """SELECT j.id AS subject, count(*) || ' checkpoints' AS detail FROM jobs j JOIN checkpoints c ON c.job_id = j.id
         WHERE j.status = 'completed' GROUP BY j.id""",
     ),
+    _sql(
+        "routing_names_nobody",
+        "Each version that the routing names is kept.",
+        """SELECT named.version AS subject, named.role || ' at revision ' || named.revision AS detail FROM (
+        SELECT active AS version, 'active' AS role, revision FROM routing_state UNION ALL SELECT candidate, 'candidate', revision FROM routing_state
+        UNION ALL SELECT shadow, 'shadow', revision FROM routing_state) AS named
+        WHERE named.version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM policies p WHERE p.version = named.version)""",
+    ),
+    _sql(
+        "gap_in_routing_history",
+        "The revisions of the routing, and the lines of its history, have no gap.",
+        """SELECT 'routing' AS subject, what || ': ' || found || ' up to ' || newest AS detail FROM (
+        SELECT 'lines' AS what, count(*) AS found, coalesce(max(number), 0) AS newest FROM routing_history
+        UNION ALL SELECT 'revisions', count(*), coalesce(max(revision), 0) FROM routing_history WHERE action <> 'draft') AS numbered
+        WHERE found <> newest""",
+    ),
+    _sql(
+        "routing_differs",
+        "The newest change in the history is the state of the routing.",
+        """SELECT 'routing' AS subject, 'state of revision ' || coalesce(s.revision, 0) || ', history of ' || coalesce(h.revision, 0) AS detail
+        FROM (SELECT 1 AS id) AS one LEFT JOIN routing_state s ON s.id = one.id
+        LEFT JOIN routing_history h ON h.action <> 'draft' AND h.revision = (SELECT max(revision) FROM routing_history WHERE action <> 'draft')
+        WHERE coalesce(s.revision, 0) <> coalesce(h.revision, 0)
+        OR coalesce(s.active, '') <> coalesce(h.active, '') OR coalesce(s.candidate, '') <> coalesce(h.candidate, '')""",
+    ),
+    _sql(
+        "gap_in_policies",
+        "The numbers of policy versions have no gap.",
+        """SELECT 'policies' AS subject, found || ' versions up to number ' || newest AS detail
+        FROM (SELECT count(*) AS found, coalesce(max(number), 0) AS newest FROM policies) AS numbered WHERE found <> newest""",
+    ),
+    _sql(
+        "outcome_of_nobody",
+        "A user speaks of a decision that was made; a swept one leaves approved labels alone.",
+        # Decisions that came before the oldest one that is kept may have been swept while the user spoke.
+        """SELECT o.id AS subject, o.kind || ' of ' || o.decision_id AS detail FROM outcomes o
+        WHERE o.source = 'user' AND o.status <> 'approved' AND o.decision_id > (SELECT min(id) FROM decisions)
+        AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.id = o.decision_id)""",
+    ),
+    _sql(
+        "outcome_of_another_tenant",
+        "An outcome belongs to the tenant of its decision.",
+        """SELECT o.id AS subject, o.tenant || ' of a decision of ' || d.tenant AS detail
+        FROM outcomes o JOIN decisions d ON d.id = o.decision_id WHERE o.tenant <> d.tenant""",
+    ),
 )
 """Every rule but that of the texts."""
 
@@ -313,5 +358,8 @@ _COUNTS: Final = text(
     UNION ALL SELECT 'effects ' || state, count(*) FROM effects GROUP BY state
     UNION ALL SELECT 'checkpoints', count(*) FROM checkpoints
     UNION ALL SELECT 'artifacts', count(*) FROM artifacts
-    UNION ALL SELECT 'deliveries ' || state, count(*) FROM outbox GROUP BY state"""
+    UNION ALL SELECT 'deliveries ' || state, count(*) FROM outbox GROUP BY state
+    UNION ALL SELECT 'decisions', count(*) FROM decisions
+    UNION ALL SELECT 'outcomes ' || status, count(*) FROM outcomes GROUP BY status
+    UNION ALL SELECT 'policy versions', count(*) FROM policies"""
 )

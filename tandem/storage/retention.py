@@ -82,7 +82,8 @@ class SqlRetention:
             keys=await self._forget_keys(limit),
             responses=await self._forget_responses(limit),
             decisions=gone_decisions,
-            outcomes=gone_outcomes + await self._forget_outcomes(limit),
+            # While decisions go, so do their outcomes: none of these needs to be looked for.
+            outcomes=gone_outcomes if gone_decisions else await self._forget_outcomes(limit),
         )
 
     async def _forget_jobs(self, limit: int) -> tuple[int, int]:
@@ -218,6 +219,8 @@ class SqlRetention:
 
         async def work(connection: AsyncConnection) -> tuple[int, int]:
             theirs = outcomes.c.decision_id.in_(over)
+            # None is approved between the two statements.
+            await connection.execute(select(outcomes.c.id).where(theirs).order_by(outcomes.c.id).with_for_update())
             text = select(decisions.c.text).where(decisions.c.id == outcomes.c.decision_id).scalar_subquery()
             await connection.execute(update(outcomes).where(theirs, outcomes.c.status == "approved", outcomes.c.text.is_(None)).values(text=text))
             gone_outcomes = (await connection.execute(delete(outcomes).where(theirs, outcomes.c.status != "approved"))).rowcount

@@ -15,10 +15,11 @@ from tandem.ports import Claim, NewEvent, Outcome, Parking, Storage, StoredCheck
 from tandem.schemas.events import JobEvent
 from tandem.schemas.inputs import InputAnswer, InputAsk
 from tandem.schemas.jobs import JobFailure, JobResult, JobStatus
+from tandem.schemas.policies import RoutingPolicy
 from tandem.settings import DatabaseSettings
 from tandem.storage.engine import Database
 from tandem.storage.invariants import audit, check_invariants
-from tandem.testing.samples import ALICE, Samples
+from tandem.testing.samples import ALICE, Samples, routed
 
 DONE = Outcome(JobStatus.COMPLETED, JobResult(output_text="5"))
 HOOK = "https://example.org/hook"
@@ -75,6 +76,15 @@ PLANTS: Final[Mapping[str, Sequence[str]]] = {
     "asks_after_end": ["UPDATE jobs SET inputs = (SELECT inputs FROM jobs WHERE status = 'input_required') WHERE id = {ended}"],
     "state_ahead": ["UPDATE checkpoints SET epoch = 99 WHERE job_id = {running}"],
     "state_after_completion": ["UPDATE checkpoints SET job_id = {ended}, epoch = 1 WHERE job_id = {running}"],
+    "routing_names_nobody": ["UPDATE routing_state SET shadow = 'pol_gone'"],
+    "gap_in_routing_history": [
+        "DELETE FROM routing_history WHERE revision = 1 AND action = 'publish'",
+        "UPDATE routing_history SET number = number - 1 WHERE number > 3",
+    ],
+    "routing_differs": ["UPDATE routing_state SET revision = revision + 1"],
+    "gap_in_policies": ["UPDATE policies SET number = 9 WHERE number = 3"],
+    "outcome_of_nobody": ["UPDATE outcomes SET decision_id = 'dec_zz' WHERE kind = 'thumbs_down'"],
+    "outcome_of_another_tenant": ["UPDATE outcomes SET tenant = 'mallory' WHERE kind = 'thumbs_down'"],
     "text_differs": [
         "DELETE FROM events WHERE stream_id = {ended} AND seq = 5",
         "UPDATE events SET seq = seq - 1 WHERE stream_id = {ended} AND seq > 5",
@@ -82,6 +92,15 @@ PLANTS: Final[Mapping[str, Sequence[str]]] = {
     ],
 }
 """How each rule is broken."""
+VARIANTS: Final[Sequence[tuple[str, str]]] = (
+    ("routing_names_nobody", "DELETE FROM policies WHERE number = 3"),
+    ("routing_differs", "UPDATE routing_state SET active = NULL"),
+    ("routing_differs", "UPDATE routing_state SET candidate = active"),
+    ("routing_differs", "DELETE FROM routing_state"),
+    ("routing_differs", "DELETE FROM routing_history WHERE revision = 2"),
+    ("gap_in_routing_history", "DELETE FROM routing_history WHERE number = 2"),
+)
+"""Other ways to break a rule that has several conditions."""
 IMPLIED: Final = {"status_without_time": ["end_before_end"]}
 """Rules that the same fault breaks too."""
 
@@ -133,7 +152,22 @@ async def busy(storage: Storage, samples: Samples) -> Storage:
     cancelled = await claimed(storage, samples)
     await storage.jobs.request_cancel(cancelled.job_id, ALICE)
     await storage.work.finish(cancelled.job_id, cancelled.epoch, DONE)
+    await route(storage, samples)
     return storage
+
+
+async def route(storage: Storage, samples: Samples) -> None:
+    """Three policies, of which two were published, and what users and collectors say of decisions."""
+    first, second, third = [samples.ids.policy_version() for _ in range(3)]
+    for version in (first, second, third):
+        await storage.policies.add(version, RoutingPolicy(), author="key_1", note="")
+    await storage.policies.change(routed(first), expected_revision=0)
+    await storage.policies.change(routed(first, candidate=second, shadow=third), expected_revision=1)
+    swept, kept = samples.logged(), samples.logged()
+    await storage.decisions.add([kept])
+    outcomes = [samples.outcome(kept.id, "thumbs_down"), samples.outcome(swept.id), samples.outcome(samples.ids.decision(), status="approved")]
+    collected = samples.outcome(samples.ids.decision(), "answer_scored", source="collect", text="2 + 3?")
+    await storage.outcomes.add([*outcomes, collected])
 
 
 async def plant(database_url: str, statements: Sequence[str]) -> None:
@@ -153,6 +187,12 @@ async def test_what_the_stores_write_breaks_no_rule(busy: Storage, database_url:
         "effects done": 1,
         "effects started": 1,
     }
+    assert {name: found.counts[name] for name in ("decisions", "outcomes pending", "outcomes approved", "policy versions")} == {
+        "decisions": 1,
+        "outcomes pending": 3,
+        "outcomes approved": 1,
+        "policy versions": 3,
+    }
     assert (found.counts["attempts"], found.counts["checkpoints"], found.counts["deliveries pending"]) == (8, 1, 2)
 
 
@@ -166,6 +206,17 @@ async def test_a_planted_fault_is_found(busy: Storage, database_url: str, rule: 
     found = await check_invariants(database_url)
     assert {each.check for each in found} == {rule, *IMPLIED.get(rule, ())}
     assert all(each.subject and each.detail and each.meaning for each in found)
+
+
+@pytest.mark.parametrize(("rule", "statement"), VARIANTS)
+async def test_each_condition_of_a_rule_counts(busy: Storage, database_url: str, rule: str, statement: str) -> None:
+    await plant(database_url, [statement])
+    assert [each.check for each in await check_invariants(database_url)] == [rule]
+
+
+async def test_a_swept_log_of_decisions_breaks_no_rule(busy: Storage, database_url: str) -> None:
+    await plant(database_url, ["DELETE FROM decisions"])
+    assert await check_invariants(database_url) == []
 
 
 def test_the_command_says_what_is_broken_and_fails(busy: Storage, database_url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,18 +1,17 @@
 """What retention asks of SQLite: every search walks an index, and keys go when their day is over."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Engine, event
 
 from tandem.ports import Once, Storage, Swept
 from tandem.settings import DatabaseSettings, Settings
 from tandem.storage import open_storage
 from tandem.testing.samples import ALICE, Samples
+from tandem.testing.statements import plans_of, watched_selects
 
 
 @pytest.fixture
@@ -41,26 +40,11 @@ async def test_keys_go_when_their_day_is_over(path: Path, storage: Storage, samp
     assert len(await storage.threads.list(ALICE, after=None, limit=10)) == threads
 
 
-@pytest.fixture
-def selects() -> Iterator[list[tuple[str, Any]]]:
-    """Every SELECT that is run, with its parameters."""
-    seen: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if statement.startswith("SELECT"):
-            seen.append((statement, parameters))
-
-    event.listen(Engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(Engine, "before_cursor_execute", note)
-
-
-async def test_every_search_walks_an_index_in_order(path: Path, storage: Storage, selects: list[tuple[str, Any]]) -> None:
-    await storage.retention.sweep()
-    await storage.schedules.due(10)
-    connection = sqlite3.connect(path)
-    plans = {sql: " / ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)) for sql, parameters in selects}
-    connection.close()
+async def test_every_search_walks_an_index_in_order(path: Path, storage: Storage) -> None:
+    with watched_selects() as selects:
+        await storage.retention.sweep()
+        await storage.schedules.due(10)
+    plans = plans_of(path, selects)
     assert len(plans) >= 9
     for sql, plan in plans.items():
         assert "INDEX" in plan, sql

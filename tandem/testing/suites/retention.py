@@ -15,7 +15,6 @@ from tandem.errors import NotFound
 from tandem.ids import ArtifactId, JobId, StreamId, ThreadId, TurnId
 from tandem.ports import (
     Answered,
-    LoggedDecision,
     NewArtifact,
     NewEvent,
     NewJob,
@@ -29,8 +28,10 @@ from tandem.ports import (
 )
 from tandem.schemas.events import JobEvent, ThreadEvent
 from tandem.schemas.jobs import JobFailure, JobStatus
+from tandem.schemas.outcomes import Outcome as Label
+from tandem.schemas.policies import RoutingPolicy
 from tandem.settings import RetentionSettings
-from tandem.testing.samples import ALICE, DECISION, Samples
+from tandem.testing.samples import ALICE, Samples, routed
 from tandem.testing.suites.job import DONE, LEASE_S, MANY, claimed, created
 
 Forgetting = Callable[[RetentionSettings], Retention]
@@ -39,6 +40,7 @@ NO_TIME: Final = 1e-9
 """Days after which all is old."""
 KEEP: Final = RetentionSettings()
 FORGET: Final = RetentionSettings(jobs_days=NO_TIME, events_days=NO_TIME, work_days=NO_TIME, deliveries_days=NO_TIME)
+FORGET_DECISIONS: Final = RetentionSettings(decisions_days=NO_TIME)
 FAILED: Final = Outcome(JobStatus.FAILED, error=JobFailure(code="model_unavailable", message="The model server is down."))
 NOTHING: Final = Swept()
 
@@ -163,13 +165,50 @@ class RetentionConformance:
                 await storage.responses.get(gone.id, ALICE)
         assert (await storage.responses.get(running.id, ALICE)).job_id == later.id
 
-    async def test_old_decisions_go(self, storage: Storage, samples: Samples, forgetting: Forgetting) -> None:
-        logged = LoggedDecision(samples.ids.decision(), ALICE, DECISION, text_chars=5, door="chat")
+    async def test_old_decisions_go_with_their_outcomes(self, storage: Storage, samples: Samples, forgetting: Forgetting) -> None:
+        logged = samples.logged()
         await storage.decisions.add([logged])
+        pending, rejected = samples.outcome(logged.id), samples.outcome(logged.id, "thumbs_down")
+        await storage.outcomes.add([pending, rejected])
+        await storage.outcomes.judge(rejected.id, "rejected", None)
         await _age()
         assert await forgetting(KEEP).sweep() == NOTHING
-        assert (await forgetting(KEEP.model_copy(update={"decisions_days": NO_TIME})).sweep()).decisions == 1
+        assert await forgetting(FORGET_DECISIONS).sweep() == Swept(decisions=1, outcomes=2)
         assert not await storage.decisions.recent(ALICE, 10)
+        assert not await _labels(storage)
+
+    async def test_an_approved_label_stays_with_its_text(self, storage: Storage, samples: Samples, forgetting: Forgetting) -> None:
+        logged, silent = samples.logged(text="二加三?"), samples.logged()
+        await storage.decisions.add([logged, silent])
+        own = samples.outcome(logged.id, "reask", status="approved", text="its own")
+        labels = [samples.outcome(logged.id, status="approved"), own, samples.outcome(silent.id, status="approved")]
+        await storage.outcomes.add(labels)
+        await _age()
+        before = await _labels(storage)
+        assert await forgetting(FORGET_DECISIONS).sweep() == Swept(decisions=2)
+        assert await _labels(storage) == before
+        assert sorted(str(outcome.text) for outcome in before) == ["None", "its own", "二加三?"]
+        assert await forgetting(FORGET_DECISIONS).sweep() == NOTHING
+
+    async def test_old_outcomes_without_a_decision_go_unless_approved(self, storage: Storage, samples: Samples, forgetting: Forgetting) -> None:
+        pending = samples.outcome(samples.ids.decision(), "answer_scored", source="collect", text="2 + 3?")
+        approved = samples.outcome(samples.ids.decision(), "answer_scored", source="collect", text="2 + 3?", status="approved")
+        await storage.outcomes.add([pending, approved])
+        await _age()
+        assert await forgetting(KEEP).sweep() == NOTHING
+        assert await forgetting(FORGET_DECISIONS).sweep() == Swept(outcomes=1)
+        assert [outcome.id for outcome in await _labels(storage)] == [approved.id]
+
+    async def test_policies_and_their_history_are_never_forgotten(self, storage: Storage, samples: Samples, forgetting: Forgetting) -> None:
+        first, second = samples.ids.policy_version(), samples.ids.policy_version()
+        for version in (first, second):
+            await storage.policies.add(version, RoutingPolicy(), author="key_1", note="")
+        await storage.policies.change(routed(first), expected_revision=0)
+        await storage.policies.change(routed(second), expected_revision=1)
+        await _age()
+        assert await forgetting(FORGET_DECISIONS).sweep() == NOTHING
+        assert [each.status for each in await storage.policies.list(after=None, limit=9)] == ["active", "retired"]
+        assert len(await storage.policies.history(before=None, limit=9)) == 4
 
     async def test_a_second_sweep_deletes_nothing(self, storage: Storage, samples: Samples, forgetting: Forgetting) -> None:
         await _worked(storage, samples, samples.job(webhook_url="https://example.org/hook"), DONE)
@@ -247,6 +286,10 @@ async def _talked(storage: Storage, samples: Samples, *, turns: int) -> ThreadId
         work = await storage.threads.begin_turn(thread_id, ALICE, samples.ids.turn(), samples.ids.message(), "2 + 3?", LEASE_S)
         await storage.threads.complete_turn(TurnId(work.turn.id), samples.ids.message(), "5", lane="fast", decision_id=None, job_id=None)
     return thread_id
+
+
+async def _labels(storage: Storage) -> list[Label]:
+    return [*await storage.outcomes.list(status=None, kind=None, after=None, limit=MANY)]
 
 
 def _response(samples: Samples, job_id: JobId | None, *, is_stored: bool = True) -> StoredResponse:
