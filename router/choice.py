@@ -13,8 +13,6 @@ from tandem.schemas.routing import Arm, Band, Effort, Intent, Lane, Language, Ov
 
 EXPLORED_WIDTH: Final = 0.15
 """A lane is only drawn this near to a cut, where the score knows least and a wrong lane costs least."""
-CALLER_SOURCES: Final = frozenset[OverrideSource]({"model", "lane", "text", "effort"})
-"""The caller's own word: such requests are not ``auto``, and no policy changes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ def without_score(ask: Ask, policy: Policy, situation: Situation) -> tuple[Lane,
     if ask.named is not None:
         return (*ask.named, None)
     if killed is not None:
-        rule = _matching_rule(ask, document, situation.tenant) if killed == "rules" else None
+        rule = matching_rule(ask, document, situation.tenant) if killed == "rules" else None
         return (rule.lane, "rule", rule.effort) if rule is not None else ("fast", "kill_switch", None)
     if not situation.fits_fast:
         return ("slow", "context", None)
@@ -126,7 +124,7 @@ def without_score(ask: Ask, policy: Policy, situation: Situation) -> tuple[Lane,
         return (ask.words, "text", None)
     if ask.wants_effort and document.obeys_effort:
         return ("slow", "effort", None)
-    rule = _matching_rule(ask, document, situation.tenant)
+    rule = matching_rule(ask, document, situation.tenant)
     if rule is not None:
         return (rule.lane, "rule", rule.effort)
     if document.inherits_lane and ask.signs.is_continuation and ask.signs.previous_lane is not None:
@@ -134,7 +132,7 @@ def without_score(ask: Ask, policy: Policy, situation: Situation) -> tuple[Lane,
     return None
 
 
-def _matching_rule(ask: Ask, document: RoutingPolicy, tenant: str) -> FixedRule | None:
+def matching_rule(ask: Ask, document: RoutingPolicy, tenant: str) -> FixedRule | None:
     """The first rule whose conditions all hold."""
     return next((rule for rule in document.rules if _matches(rule, ask, tenant)), None)
 

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from router.choice import CALLER_SOURCES, CALM, Ask, Choice, Policy, Situation, choose, without_score
+from router.choice import CALM, Ask, Choice, Policy, Situation, choose, without_score
 from router.conversation import signs_of
 from router.effort import effort_for
 from router.overrides import lane_in_words
 from router.text import Text, read_text
 from tandem.ports import Classifier, Score, Turns
 from tandem.schemas.policies import Bands, RoutingPolicy
-from tandem.schemas.routing import Decision, Effort, Reason, ScoringBackend
+from tandem.schemas.routing import CALLER_SOURCES, Decision, Effort, Reason, ScoringBackend
 from tandem.settings import RouterSettings
 
 SETTINGS_VERSION: Final = "settings"

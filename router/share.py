@@ -3,8 +3,7 @@
 from collections import deque
 from typing import Final
 
-from router.choice import CALLER_SOURCES
-from tandem.schemas.routing import Lane, OverrideSource
+from tandem.schemas.routing import CALLER_SOURCES, Lane, OverrideSource
 
 WINDOW: Final = 400
 """Requests looked back on: few enough to follow a busy hour, many enough that chance moves the share by 2.5 points at most (one standard error)."""
