@@ -152,7 +152,7 @@ def _unreached(scored: _Scored, target: float, share: float) -> str:
     if least <= target <= most:
         why = "many requests have the very same p_slow, and a cut lies beside all of them or none"
     else:
-        why = f'rules, "continue" and long conversations settle the rest: cuts reach {least:.1%} to {most:.1%}'
+        why = f'rules, "continue", long conversations and hysteresis settle the rest: cuts reach {least:.1%} to {most:.1%}'
     return f"no cut sends {target:.1%} of the logged requests slow; the nearest share is {share:.1%}, since {why}"
 
 
@@ -179,9 +179,8 @@ def _for_quality(scored: _Scored, target: float) -> float:
     for shift in shifts[::-1]:
         if float(gains[scored.is_slow(float(shift))[known]].sum()) >= target * whole:
             return float(shift)
-    raise InvalidRequest(
-        f'no cut keeps {target:.0%} of the slow lane\'s gain: rules and "continue" send some of these requests fast', param="target_quality"
-    )
+    why = 'rules, "continue" or a class that never goes slow keep requests fast'
+    raise InvalidRequest(f"no cut keeps {target:.0%} of the slow lane's gain: {why}", param="target_quality")
 
 
 def _first(holds: Callable[[float], bool]) -> float:

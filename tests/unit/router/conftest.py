@@ -47,7 +47,7 @@ def policy() -> Policy:
     return Policy.of("test", RoutingPolicy())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def logged() -> Callable[..., LoggedDecision]:
     """Makes logged decisions, each 36 s after the one before; what is not said follows from ``p_slow`` and the default cuts."""
     numbers = count()
@@ -71,7 +71,7 @@ def logged() -> Callable[..., LoggedDecision]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def outcome() -> Callable[..., Outcome]:
     """Makes outcomes of no decision in particular."""
 
