@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from gateway.asgi import ASGIApp, Message, Receive, Scope, Send, header, send_whole
 from gateway.auth import PRINCIPAL_KEY, Principal
+from gateway.chat.checked import CheckedLane
 from gateway.chat.door import PATH, ChatDoor
 from gateway.dependencies import BufferedRandom, Dependencies, Services
 from gateway.errors import error_answer, http_fault, invalid
@@ -24,13 +25,18 @@ from gateway.records import LANE_KEY, Door, Finished
 from gateway.responses import routes as responses
 from gateway.routes import (
     artifacts,
+    evidence,
+    feedback,
     health,
     inputs,
     job_changes,
     jobs,
     keys,
+    labels,
     models,
     operations,
+    policies,
+    questions,
     routing,
     schedules,
     threads,
@@ -56,6 +62,9 @@ _DOORS: Final[dict[str, Door]] = {
     "webhook_endpoints": "webhooks",
     "webhook_deliveries": "webhooks",
     "router": "decide",
+    "systemone": "questions",
+    "decisions": "questions",
+    "feedback": "feedback",
     "healthz": "health",
     "readyz": "health",
     "metrics": "health",
@@ -87,6 +96,11 @@ def create_api() -> FastAPI:
         models,
         keys,
         routing,
+        questions,
+        policies,
+        evidence,
+        labels,
+        feedback,
         operations,
         responses,
         health,
@@ -155,6 +169,7 @@ class Gateway:
         """Made at the first request, because its connections belong to the running loop."""
         if self._door is None:
             services = self.services
+            fast_name, transport, slow = services.dependencies.fast_name, services.dependencies.open_transport(), services.slow_lane()
             self._door = ChatDoor(
                 settings=self._settings.gateway,
                 authenticator=services.authenticator,
@@ -162,9 +177,11 @@ class Gateway:
                 routing=services.routing,
                 recorder=services.recorder,
                 served=services.served,
-                fast_model=services.dependencies.fast_name,
-                transport=services.dependencies.open_transport(),
-                slow=services.slow_lane(),
+                fast_model=fast_name,
+                context_tokens=self._settings.fast.context_tokens,
+                transport=transport,
+                slow=slow,
+                checked=CheckedLane(transport, fast_name, services.checks, slow),
             )
         return self._door
 

@@ -1,5 +1,6 @@
-"""Conversations whose clients keep the history themselves: recognised by their human messages, so that the router knows who answered last.
+"""What the doors know of a conversation beside its words: its place among others, who answered last, and whether the fast model can hold it.
 
+Conversations whose clients keep the history themselves are recognised by their human messages.
 Each gateway remembers its own newest ones; one that another gateway answered, or whose client cut the history, counts as new. Only digests are kept.
 """
 
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from fast_model.prompts import estimate_tokens
 from tandem.ids import DecisionId, KeyId
 from tandem.schemas.routing import Lane
 
@@ -16,6 +18,8 @@ REMEMBERED: Final = 10_000
 """Conversations; about 4 MB."""
 READ_CHARS: Final = 500
 """Of each message."""
+REPLY_TOKENS: Final = 256
+"""Room that an answer needs where the caller does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,12 @@ def place_of(key_id: KeyId | None, history: Sequence[str], text: str) -> Place:
     return Place(first or said.hexdigest(), before, said.digest())
 
 
+def fits(texts: Sequence[str], context_tokens: int, reply_tokens: int = REPLY_TOKENS) -> bool:
+    """Whether a conversation and its reply fit the fast model's context, by a cautious estimate; only what could be too long is counted."""
+    room = context_tokens - min(reply_tokens, context_tokens // 2)
+    return sum(map(len, texts)) <= room or sum(map(estimate_tokens, texts)) <= room
+
+
 class Conversations:
     """The last answers of the newest conversations, bounded."""
 
@@ -67,6 +77,11 @@ class Conversations:
         self._last.move_to_end(place.now)
         if len(self._last) > self._limit:
             self._last.popitem(last=False)
+
+
+def known_decision(decision_id: str | None) -> DecisionId | None:
+    """As it stands beside a stored answer."""
+    return None if decision_id is None else DecisionId(decision_id)
 
 
 def _add(said: "hashlib.blake2b", message: str) -> None:

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -14,8 +14,12 @@ from gateway.background import Background
 from gateway.chat.pool import PoolTransport
 from gateway.chat.slow import SlowLane
 from gateway.chat.upstream import Transport
+from gateway.checks import Checks
+from gateway.evidence import Evidence
 from gateway.jobs import JobDesk, WebhookCheck, check_job, check_job_aside
 from gateway.limits import InFlight
+from gateway.publishing import Publishing
+from gateway.questions import QuestionDesk, open_decision_model, open_readout, open_scorers
 from gateway.queue import CeleryHintQueue
 from gateway.readiness import ReadinessBoard
 from gateway.records import Recorder
@@ -29,9 +33,10 @@ from tandem.errors import EgressDenied, InvalidRequest, OperatorError
 from tandem.events import open_notifier
 from tandem.ids import IdFactory
 from tandem.models import open_chat_model, served_name
-from tandem.ports import ChatModel, Classifier, Clock, JobQueue, Notifier, Storage
+from tandem.models.decision_model import RemoteDecisionModel
+from tandem.ports import ChatModel, Classifier, Clock, DecisionModel, JobQueue, Notifier, Scorer, Storage
 from tandem.schemas.jobs import JobRequest, JobStatus
-from tandem.schemas.routing import LaneChoice
+from tandem.schemas.routing import LaneChoice, ScoringBackend
 from tandem.secrets import load_pepper
 from tandem.settings import Settings
 from tandem.storage import open_storage
@@ -59,6 +64,7 @@ class Dependencies:
     slow: ChatModel
     classifier: Classifier
     policy: Policy
+    """Of the settings: it decides while nothing is published."""
     metrics: Metrics
     pepper: bytes
     """Key of the digests of API keys."""
@@ -70,6 +76,11 @@ class Dependencies:
     fast_name: str
     """Names under which the servers know their models."""
     slow_name: str
+    readout: DecisionModel
+    """The fast model, its next-token probabilities read out; it answers typed questions where no decision model is configured."""
+    decision_model: RemoteDecisionModel | None = None
+    scorers: Mapping[ScoringBackend, Scorer] = field(default_factory=dict[ScoringBackend, Scorer])
+    """Scoring backends that ask a model."""
 
 
 def open_transport(settings: Settings) -> Transport:
@@ -106,13 +117,15 @@ def open_dependencies(settings: Settings) -> Dependencies:
     async def check_webhook(url: str) -> None:
         await check_target(url, settings.egress)
 
+    fast = open_chat_model(settings, "fast")
+    readout, decision_model = open_readout(settings, fast), open_decision_model(settings)
     return Dependencies(
         clock=SystemClock(),
         ids=IdFactory(now_ms=lambda: time.time_ns() // 1_000_000, random_bytes=BufferedRandom()),
         storage=open_storage(settings),
         notifier=open_notifier(settings),
         queue=CeleryHintQueue(settings, metrics=metrics),
-        fast=open_chat_model(settings, "fast"),
+        fast=fast,
         slow=open_chat_model(settings, "slow"),
         classifier=load_classifier(settings.router.artifact),
         policy=default_policy(settings.router),
@@ -123,6 +136,9 @@ def open_dependencies(settings: Settings) -> Dependencies:
         open_transport=lambda: open_transport(settings),
         fast_name=served_name(settings, "fast"),
         slow_name=served_name(settings, "slow"),
+        readout=readout,
+        decision_model=decision_model,
+        scorers=open_scorers(readout, decision_model),
     )
 
 
@@ -135,16 +151,23 @@ class Services:
         self.settings = settings
         self.dependencies = needs
         self.background = Background()
-        self.recorder = Recorder(needs.storage.decisions, needs.metrics, is_detailed=settings.log.level == "debug")
+        self.recorder = Recorder(needs.storage.decisions, needs.storage.outcomes, needs.metrics, is_detailed=settings.log.level == "debug")
         self.authenticator = Authenticator(needs.storage.keys, needs.pepper, needs.clock, gateway.key_cache_s)
         self.in_flight = InFlight(gateway.max_in_flight)
-        self.routing = Routing(needs.classifier, needs.policy, needs.ids, self.recorder)
+        self.routing = Routing(
+            needs.classifier, needs.policy, needs.storage, needs.ids, self.recorder, needs.metrics, settings.router, scorers=needs.scorers
+        )
+        self.evidence = Evidence(settings)
+        self.publishing = Publishing(needs.storage.policies, self.evidence, self.routing.policies, needs.ids, needs.policy, self.routing.backends)
+        self.questions = QuestionDesk(needs.readout, needs.decision_model, self.in_flight, gateway.max_input_chars)
         self.tails = Tails(needs.storage.events, needs.notifier, needs.clock)
         self.desk = JobDesk(needs.storage.jobs, needs.queue, needs.notifier, self.background, needs.ids, max_unfinished=gateway.max_queued_jobs)
+        self.checks = Checks(needs.fast, self.desk, needs.storage.jobs, needs.ids, self.recorder, self.routing.check_rules)
         self.turns = TurnRunner(
             needs.storage.threads,
             self.desk,
             self.routing,
+            self.checks,
             needs.fast,
             needs.ids,
             needs.clock,
@@ -191,15 +214,17 @@ class Services:
             raise type(error)(error.message, param="webhook_url") from None
 
     async def start(self) -> None:
-        """Bring the schema up and begin the background loops. Raises ``OperatorError`` when the database cannot be used."""
+        """Bring the schema up, follow the published policies and begin the background loops. Raises ``OperatorError``."""
         await self.dependencies.storage.migrate()
-        self._loops = [asyncio.create_task(self.recorder.run(), name="recorder"), asyncio.create_task(self.board.run(), name="probes")]
+        await self.routing.policies.look()
+        duties = {"recorder": self.recorder.run(), "probes": self.board.run(), "routing": self.routing.run(), "questions": self.questions.probe()}
+        self._loops = [asyncio.create_task(duty, name=name) for name, duty in duties.items()]
 
     async def close(self) -> None:
         """End turns and streams, write the last records, close every port; one that fails to close leaves no other open."""
         needs = self.dependencies
         async with contextlib.AsyncExitStack() as ports:
-            for port in (needs.storage, needs.slow, needs.fast, needs.notifier, needs.queue):
+            for port in (needs.storage, needs.slow, needs.fast, needs.notifier, needs.queue, *needs.scorers.values(), self.evidence):
                 ports.push_async_callback(port.close)
             self.tails.stop()
             await self.turns.close()

@@ -1,18 +1,37 @@
-"""What is written down about finished requests: metrics, log lines, the decision log. In batches, after the last byte, off the request's task."""
+"""What is written down about finished requests: metrics, log lines, the log of decisions and what is learnt of them.
+
+In batches, after the last byte, off the request's task.
+"""
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from gateway.redaction import redact
 from tandem.errors import ModelBadResponse, ModelContextExceeded, ModelTimeout, ModelUnavailable, OperatorError
 from tandem.ids import TenantId
-from tandem.ports import DecisionLog, LoggedDecision
-from tandem.schemas.routing import Lane
+from tandem.ports import DecisionLog, LoggedDecision, NewOutcome, OutcomeStore
+from tandem.schemas.routing import Decision, Lane
 from tandem.telemetry import Metrics, get_logger
 
-Door = Literal["chat", "responses", "jobs", "schedules", "webhooks", "threads", "models", "keys", "decide", "operations", "health", "other"]
+Door = Literal[
+    "chat",
+    "responses",
+    "jobs",
+    "schedules",
+    "webhooks",
+    "threads",
+    "models",
+    "keys",
+    "decide",
+    "questions",
+    "feedback",
+    "operations",
+    "health",
+    "other",
+]
 LANE_KEY: Final = "tandem.lane"
 """Where a door that asks the router leaves the lane, in the request's scope."""
 FLUSH_S: Final = 0.25
@@ -42,18 +61,25 @@ class Finished:
 class Recorder:
     """Takes notes in nanoseconds; writes them down later."""
 
-    def __init__(self, log: DecisionLog, metrics: Metrics, *, is_detailed: bool) -> None:
+    def __init__(self, log: DecisionLog, outcomes: OutcomeStore, metrics: Metrics, *, is_detailed: bool) -> None:
         self._decision_log = log
+        self._outcome_store = outcomes
         self._metrics = metrics
         self._is_detailed = is_detailed
         self._finished: list[Finished] = []
         self._decisions: deque[LoggedDecision] = deque(maxlen=MAX_PENDING)
+        self._outcomes: deque[NewOutcome] = deque(maxlen=MAX_PENDING)
 
     def finish(self, finished: Finished) -> None:
         self._finished.append(finished)
 
     def decide(self, decision: LoggedDecision) -> None:
+        """A decision that counts; its text, if any, is redacted before it is written."""
         self._decisions.append(decision)
+
+    def learn(self, outcome: NewOutcome) -> None:
+        """What became of a decision; written after it."""
+        self._outcomes.append(outcome)
 
     async def run(self) -> None:
         """Flush for ever; cancel to stop, then flush once more."""
@@ -68,16 +94,39 @@ class Recorder:
             if at % 64 == 63:
                 await asyncio.sleep(0)  # live streams go first
         _summarise(finished)
+        await self._log_decisions()
+        await self._log_outcomes()
+
+    async def _log_decisions(self) -> None:
         if not self._decisions:
             return
-        batch = list(self._decisions)
+        batch = [each if each.text is None else replace(each, text=redact(each.text)) for each in self._decisions]
         self._decisions.clear()
         for logged in batch:
-            self._metrics.decisions.labels(logged.decision.lane).inc()
+            self._count(logged.decision)
         try:
             await self._decision_log.add(batch)
         except OperatorError as error:
             _log.warning("decisions_not_logged", count=len(batch), code=error.code)
+
+    async def _log_outcomes(self) -> None:
+        if not self._outcomes:
+            return
+        batch = list(self._outcomes)
+        self._outcomes.clear()
+        try:
+            await self._outcome_store.add(batch)
+        except OperatorError as error:
+            _log.warning("outcomes_not_logged", count=len(batch), code=error.code)
+            return
+        for outcome in batch:
+            self._metrics.outcomes.labels(outcome.kind).inc()
+
+    def _count(self, decision: Decision) -> None:
+        self._metrics.decisions.labels(decision.lane).inc()
+        self._metrics.bands.labels(decision.band, decision.arm).inc()
+        self._metrics.overrides.labels(decision.override or "none").inc()
+        self._metrics.decision_time.observe(decision.latency_us / 1_000_000)
 
     def _note(self, record: Finished) -> None:
         lane = record.lane or "none"

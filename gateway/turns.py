@@ -6,22 +6,25 @@ Knows nothing of HTTP. A turn ends when it is answered, fails, is cancelled (her
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from fast_model.prompts import acknowledgement, copilot_messages
+from fast_model.prompts import acknowledgement, check_title, copilot_messages, doubt, unchecked_doubt
 from gateway.auth import Principal
 from gateway.background import Background
+from gateway.checks import Checked, Checks, FastAnswer, check_facts
+from gateway.conversations import LastAnswer, fits, known_decision
 from gateway.errors import error_message
 from gateway.jobs import JobDesk
 from gateway.routing import Routing, title_of
 from gateway.streams import with_pauses
+from router.check import TOP_LOGPROBS
 from router.overrides import strip_command
 from tandem.errors import Conflict, InternalError, ModelContextExceeded, ModelError, TandemError
-from tandem.ids import DecisionId, IdFactory, JobId, MessageId, TenantId, ThreadId, TurnId
+from tandem.ids import DecisionId, IdFactory, JobId, TenantId, ThreadId, TurnId
 from tandem.ports import ChatModel, Clock, NewEvent, NewJob, Once, ThreadStore, Turns, TurnWork
-from tandem.schemas.chat import ChatMessage, ChatRequest
+from tandem.schemas.chat import ChatMessage, ChatRequest, FinishReason, TokenChance
 from tandem.schemas.events import ThreadEvent
 from tandem.schemas.jobs import JobFailure, JobRequest
 from tandem.schemas.routing import Decision, Lane
@@ -41,6 +44,7 @@ HISTORY_MESSAGES: Final = 200
 CHARS_PER_TOKEN: Final = 4
 """Generous, as in English: the prompt is cut to tokens later, a job's model has its own context."""
 CLOSE_GRACE_S: Final = 5.0
+T = TypeVar("T")
 _log = get_logger(__name__)
 
 
@@ -65,6 +69,7 @@ class TurnRunner:
         threads: ThreadStore,
         desk: JobDesk,
         routing: Routing,
+        checks: Checks,
         fast: ChatModel,
         ids: IdFactory,
         clock: Clock,
@@ -75,6 +80,7 @@ class TurnRunner:
         self._threads = threads
         self._desk = desk
         self._routing = routing
+        self._checks = checks
         self._fast = fast
         self._ids = ids
         self._clock = clock
@@ -137,27 +143,66 @@ class TurnRunner:
             _log.warning("turn_not_failed", turn_id=turn.id, code=error.code)
 
     async def _answer(self, turn: _Turn) -> None:
-        history, previous_lane = await self._history(turn)
+        history, last = await self._history(turn)
         human = [message.content for message in history if message.role == "user"]
-        turns = Turns(turn.asked.content, human, previous_lane, turn.asked.lane, turn.asked.effort)
-        decision_id, decision = self._routing.decide(turns, turn.tenant, "threads")
+        has_job = bool(await self._threads.running_jobs(turn.thread_id, turn.tenant))
+        turns = Turns(
+            text=turn.asked.content,
+            history=human,
+            previous_lane=last.lane if last else None,
+            choice=turn.asked.lane,
+            effort=turn.asked.effort,
+            has_running_job=has_job,
+        )
+        decision_id, decision = await self._routing.decide(
+            turns,
+            turn.tenant,
+            "threads",
+            key=turn.thread_id,
+            fits_fast=fits([turn.asked.content], self._context_tokens, self._max_tokens),
+            previous=last.decision_id if last else None,
+        )
         await self._append(turn, [_decided(turn, decision_id, decision)])
         task = strip_command(turn.asked.content)
-        if decision.lane == "fast":
+        if decision.band == "check":
+            await self._answer_checked(turn, [*history, ChatMessage(role="user", content=task)], decision_id, decision)
+        elif decision.lane == "fast":
             await self._answer_fast(turn, [*history, ChatMessage(role="user", content=task)], decision_id, decision)
         else:
             await self._hand_over(turn, [*history, ChatMessage(role="user", content=task)], decision_id, decision)
 
     async def _answer_fast(self, turn: _Turn, conversation: Sequence[ChatMessage], decision_id: DecisionId, decision: Decision) -> None:
-        said = copilot_messages(conversation, decision.language, context_tokens=self._context_tokens, reply_tokens=self._max_tokens)
-        request = ChatRequest(messages=said, max_tokens=self._max_tokens)
-        text = await self._relay(turn, request)
-        appended = await self._threads.complete_turn(turn.id, self._ids.message(), text, lane="fast", decision_id=decision_id, job_id=None)
-        self._desk.announce(appended)
+        answer = await self._relay(turn, self._prompt(conversation, decision))
+        await self._complete(turn, answer.text, "fast", decision_id, None)
 
-    async def _relay(self, turn: _Turn, request: ChatRequest) -> str:
-        """Store the reply's words as they come; the lease is renewed also while the model is silent. Returns the whole text."""
+    async def _answer_checked(self, turn: _Turn, conversation: Sequence[ChatMessage], decision_id: DecisionId, decision: Decision) -> None:
+        """Answer at once, then test the answer; a doubtful one stays, says so, and is worked out anew by a job that tells the thread."""
+        prompt = self._prompt(conversation, decision)
+        answer = await self._relay(turn, prompt.model_copy(update={"top_logprobs": TOP_LOGPROBS}))
+        asked = Checked(turn.tenant, decision_id, decision, conversation, prompt)
+        verdict = await self._kept_alive(turn, self._checks.judge(asked, answer))
+        title = title_of(conversation[-1].content)
+        created, note = None, ""
+        if not verdict.passed:
+            task = asked.correction(answer)
+            created = await self._checks.start(asked, self._job(turn, task, check_title(decision.language, title), decision_id, decision))
+            words = doubt(decision.language, title) if created else unchecked_doubt(decision.language)
+            note = f"\n\n{words}" if answer.text.strip() else words
+        job_id = JobId(created.job.id) if created else None
+        checked = NewEvent(ThreadEvent.TURN_CHECKED, {"turn_id": turn.id, **check_facts(verdict, job_id)})
+        async with self._withdrawing(turn, job_id):
+            await self._append(turn, [checked, *_words(turn, note)])
+            await self._complete(turn, answer.text + note, "fast", decision_id, job_id)
+
+    def _prompt(self, conversation: Sequence[ChatMessage], decision: Decision) -> ChatRequest:
+        said = copilot_messages(conversation, decision.language, context_tokens=self._context_tokens, reply_tokens=self._max_tokens)
+        return ChatRequest(messages=said, max_tokens=self._max_tokens)
+
+    async def _relay(self, turn: _Turn, request: ChatRequest) -> FastAnswer:
+        """Store the reply's words as they come; the lease is renewed also while the model is silent. Returns the whole answer."""
         said: list[str] = []
+        chances: list[TokenChance] = []
+        finish_reason: FinishReason | None = None
         pending = ""
         last_append = -RENEW_S
         async with contextlib.aclosing(with_pauses(self._fast.stream(request), FLUSH_S, asyncio.Event())) as deltas:
@@ -165,46 +210,66 @@ class TurnRunner:
                 if delta is not None:
                     said.append(delta.text)
                     pending += delta.text
+                    chances += delta.chances
+                    finish_reason = delta.finish_reason or finish_reason
                 silent_s = self._clock.monotonic() - last_append
                 if (pending and (silent_s >= FLUSH_S or len(pending) >= FLUSH_CHARS)) or silent_s >= RENEW_S:
                     await self._append(turn, _words(turn, pending))
                     pending, last_append = "", self._clock.monotonic()
         if pending:
             await self._append(turn, _words(turn, pending))
-        return "".join(said)
+        return FastAnswer("".join(said), finish_reason, chances)
 
-    async def _hand_over(self, turn: _Turn, conversation: list[ChatMessage], decision_id: DecisionId, decision: Decision) -> None:
-        task = conversation[-1].content
-        job_id = self._ids.job()
-        title = title_of(task)
-        new = NewJob(
-            id=job_id,
+    async def _kept_alive(self, turn: _Turn, work: Coroutine[Any, Any, T]) -> T:
+        """Do something that writes nothing itself, and keep the turn's lease meanwhile."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=RENEW_S)
+                if not task.done():
+                    await self._append(turn, [])
+            return task.result()
+        finally:
+            task.cancel()
+
+    async def _hand_over(self, turn: _Turn, conversation: Sequence[ChatMessage], decision_id: DecisionId, decision: Decision) -> None:
+        title = title_of(conversation[-1].content)
+        new = self._job(turn, conversation, title, decision_id, decision)
+        await self._desk.submit(new)
+        async with self._withdrawing(turn, new.id):
+            await self._complete(turn, acknowledgement(decision.language, title), "slow", decision_id, new.id)
+
+    def _job(self, turn: _Turn, conversation: Sequence[ChatMessage], title: str, decision_id: DecisionId, decision: Decision) -> NewJob:
+        said = conversation[-1].content if len(conversation) == 1 else list(conversation)
+        return NewJob(
+            id=self._ids.job(),
             tenant=turn.tenant,
             key_id=turn.principal.key_id,
-            request=JobRequest(input=task if len(conversation) == 1 else conversation, thread_id=turn.thread_id),
+            request=JobRequest(input=said, thread_id=turn.thread_id),
             effort=decision.effort,
             title=title,
             thread_id=turn.thread_id,
             decision_id=decision_id,
         )
-        await self._desk.submit(new)
-        words = acknowledgement(decision.language, title)
-        await self._complete_slow(turn, words, decision_id, job_id)
 
-    async def _complete_slow(self, turn: _Turn, words: str, decision_id: DecisionId, job_id: JobId) -> None:
-        """The turn was cancelled while its job was made: then the job goes too."""
+    @contextlib.asynccontextmanager
+    async def _withdrawing(self, turn: _Turn, job_id: JobId | None) -> AsyncGenerator[None]:
+        """When the turn was cancelled while its job was made, the job goes too."""
         try:
-            message_id: MessageId = self._ids.message()
-            appended = await self._threads.complete_turn(turn.id, message_id, words, lane="slow", decision_id=decision_id, job_id=job_id)
+            yield
         except Conflict:
-            await self._desk.cancel(job_id, turn.tenant)
+            if job_id is not None:
+                await self._desk.cancel(job_id, turn.tenant)
             raise
+
+    async def _complete(self, turn: _Turn, words: str, lane: Lane, decision_id: DecisionId, job_id: JobId | None) -> None:
+        appended = await self._threads.complete_turn(turn.id, self._ids.message(), words, lane=lane, decision_id=decision_id, job_id=job_id)
         self._desk.announce(appended)
 
     async def _append(self, turn: _Turn, events: Sequence[NewEvent]) -> None:
         self._desk.announce(await self._threads.append(turn.id, events, LEASE_S))
 
-    async def _history(self, turn: _Turn) -> tuple[list[ChatMessage], Lane | None]:
+    async def _history(self, turn: _Turn) -> tuple[list[ChatMessage], LastAnswer | None]:
         """The conversation before this turn's message as far as the model's context holds it, oldest first, and who answered last."""
         before = turn.message.seq
         after = max(-1, before - HISTORY_EVENTS)
@@ -214,8 +279,8 @@ class TurnRunner:
             after = page[-1].seq
             if after >= before or len(page) < HISTORY_MESSAGES:
                 break
-        lanes: list[Lane] = [message.lane for message in stored if message.lane]
-        return _newest(stored, self._history_chars - len(turn.asked.content)), lanes[-1] if lanes else None
+        answers = [LastAnswer(message.lane, known_decision(message.decision_id)) for message in stored if message.lane]
+        return _newest(stored, self._history_chars - len(turn.asked.content)), answers[-1] if answers else None
 
 
 def _said_of(error: TandemError) -> str:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from gateway.asgi import Receive, Scope, Send, header, send_whole
 from gateway.auth import Authenticator
 from gateway.chat.call import PATH, Call, Disconnected, Notes, watch_client
+from gateway.chat.checked import CheckedLane
 from gateway.chat.fast import answer_fast, error_frame
 from gateway.chat.request import ChatBody, lane_choice, read_chat
 from gateway.chat.slow import SlowLane
 from gateway.chat.upstream import Transport
+from gateway.conversations import fits
 from gateway.errors import error_answer
 from gateway.limits import ClientGone, InFlight, read_body
 from gateway.records import Finished, Recorder
@@ -40,8 +42,11 @@ class ChatDoor:
     """Model names a caller may use, and the lane each one means."""
     fast_model: str
     """Name the fast model's server knows it by."""
+    context_tokens: int
+    """Of the fast model."""
     transport: Transport
     slow: SlowLane
+    checked: CheckedLane
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         notes = Notes(request_id, time.monotonic())
@@ -64,11 +69,14 @@ class ChatDoor:
             raw = await read_body(scope, receive, self.settings.max_body_bytes)
             body = read_chat(raw, max_depth=self.settings.max_depth, max_input_chars=self.settings.max_input_chars)
             turns = body.turns(self._choice(body))
-            decision_id, decision = self.routing.decide(turns, principal.tenant, "chat")
+            fits_fast = fits([message.text() for message in body.messages], self.context_tokens)
+            decision_id, decision = await self.routing.decide_stateless(turns, principal.tenant, "chat", principal.key_id, fits_fast=fits_fast)
             notes.lane, notes.is_stream = decision.lane, bool(body.stream)
             call = Call(raw, body, principal, decision_id, decision, notes, receive, send, scope["headers"])
             with watch_client(receive):
-                if decision.lane == "fast":
+                if decision.band == "check" and body.is_checkable():
+                    await self.checked.answer(call)
+                elif decision.lane == "fast":
                     await answer_fast(call, self.transport, self.fast_model)
                 else:
                     await self.slow.answer(call)

@@ -89,6 +89,11 @@ class ChatBody(Struct):
     def has_system(self) -> bool:
         return any(message.role in ("system", "developer") for message in self.messages)
 
+    def is_checkable(self) -> bool:
+        """Whether the fast answer can be tested, and worked out anew by a job: words alone, and a human's message last."""
+        newest = self.messages[-1]
+        return newest.role == "user" and bool(newest.text().strip()) and self.fast_only() is None
+
     def fast_only(self) -> str | None:
         """The field that only the fast lane can honour, if there is one."""
         for name in _FAST_ONLY:
@@ -108,7 +113,7 @@ class ChatBody(Struct):
         """What the router may know of it."""
         human = [message.text() for message in self.messages if message.role == "user"]
         newest, history = (human[-1], human[:-1]) if human else (self.messages[-1].text(), [])
-        return Turns(text=newest, history=history, choice=choice, effort=self.effort)
+        return Turns(text=newest, history=history, choice=choice, effort=self.effort, chosen_by="model")
 
 
 _DECODER: Final = msgspec.json.Decoder(ChatBody)
@@ -137,10 +142,12 @@ def read_chat(body: bytes, *, max_depth: int, max_input_chars: int) -> ChatBody:
     return chat
 
 
-def splice(body: bytes, model: str, system_prompt: str | None) -> bytes:
-    """The body with another model and, when given, a system message in front; all other values keep their bytes."""
+def splice(body: bytes, model: str, system_prompt: str | None, *, top_logprobs: int = 0) -> bytes:
+    """The body with another model and, when given, a system message in front and a wish for log-probabilities; all other values keep their bytes."""
     fields = _FIELDS.decode(body)
     fields["model"] = Raw(_ENCODER.encode(model))
+    if top_logprobs:
+        fields |= {"logprobs": Raw(b"true"), "top_logprobs": Raw(_ENCODER.encode(top_logprobs))}
     if system_prompt is not None:
         first = _ENCODER.encode({"role": "system", "content": system_prompt})
         fields["messages"] = Raw(b"[" + first + b"," + bytes(fields["messages"]).lstrip()[1:])

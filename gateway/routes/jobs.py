@@ -45,7 +45,7 @@ async def submit_job(request: JobRequest, services: UseServices, caller: MayWrit
     once = repeat.of(request)
     request = _cleaned(request)
     await services.check_request(request)
-    effort, decision_id = _effort(services, caller, request)
+    effort, decision_id = await _effort(services, caller, request)
     created = await services.desk.submit(
         NewJob(
             id=services.dependencies.ids.job(),
@@ -177,12 +177,13 @@ def _cleaned(request: JobRequest) -> JobRequest:
     return request
 
 
-def _effort(services: Services, caller: Principal, request: JobRequest) -> tuple[Effort, DecisionId | None]:
+async def _effort(services: Services, caller: Principal, request: JobRequest) -> tuple[Effort, DecisionId | None]:
     if request.effort is not None:
         return request.effort, None
     messages = [ChatMessage(role="user", content=request.input)] if isinstance(request.input, str) else request.input
     text, history = newest_and_history(messages)
-    decision_id, decision = services.routing.decide(Turns(text=text, history=history, choice="slow"), TenantId(caller.tenant), "jobs")
+    turns = Turns(text=text, history=history, choice="slow")
+    decision_id, decision = await services.routing.decide(turns, TenantId(caller.tenant), "jobs", key=request.thread_id)
     return decision.effort, decision_id
 
 

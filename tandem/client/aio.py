@@ -8,7 +8,7 @@ from typing import Literal, Self, TypeVar
 
 import httpx
 
-from tandem.client import calls, job_calls, platform_calls
+from tandem.client import calls, job_calls, platform_calls, router_calls
 from tandem.client.calls import Call, read_answer, read_error
 from tandem.client.http import Door, request_parts
 from tandem.client.streams import ChatPiece, ChatReader, Following
@@ -21,6 +21,32 @@ from tandem.schemas.inputs import InputAnswer, InputRequest, Steer
 from tandem.schemas.jobs import Artifact, Job, JobChange, JobPage, JobRequest, JobRetry, JobStatus
 from tandem.schemas.keys import DEFAULT_SCOPES, ApiKey, CreatedKey, Scope
 from tandem.schemas.operations import Operations
+from tandem.schemas.outcomes import (
+    Feedback,
+    FeedbackCreate,
+    Imported,
+    LabelStatus,
+    LabelVerdict,
+    Outcome,
+    OutcomeImport,
+    OutcomeKind,
+    OutcomePage,
+)
+from tandem.schemas.policies import (
+    HistoryPage,
+    PolicyComparison,
+    PolicyDraft,
+    PolicyPage,
+    PolicyVersion,
+    Publish,
+    Replay,
+    ReplayRequest,
+    RollBack,
+    RouterStats,
+    RoutingState,
+    ShadowReport,
+    Validation,
+)
 from tandem.schemas.routing import Decision, Effort, LaneChoice
 from tandem.schemas.schedules import Schedule, ScheduleChange, ScheduleCreate, SchedulePage
 from tandem.schemas.threads import MessagePage, Thread, ThreadPage, Turn
@@ -226,9 +252,101 @@ class AsyncTandemClient:
         """Idempotent; a turn that has ended is returned unchanged."""
         return await self._send(calls.cancel_turn(thread_id, turn_id))
 
-    async def decide(self, text: str, history: Sequence[str] = (), lane: LaneChoice = "auto", effort: Effort | None = None) -> Decision:
-        """Which lane the router would choose; nothing is started."""
-        return await self._send(calls.decide(text, history, lane, effort))
+    async def decide(
+        self, text: str, history: Sequence[str] = (), lane: LaneChoice = "auto", effort: Effort | None = None, policy_version: str | None = None
+    ) -> Decision:
+        """Which lane the router would choose, by the active policy or the version named; nothing is started."""
+        return await self._send(calls.decide(text, history, lane, effort, policy_version))
+
+    async def draft_policy(self, draft: PolicyDraft, idempotency_key: str | None = None) -> PolicyVersion:
+        """Keep a policy; nothing decides by it before it is published. The doors of policies need the scope ``admin``."""
+        return await self._send(router_calls.draft_policy(draft, idempotency_key))
+
+    async def list_policies(self, after: str | None = None, limit: int = 20) -> PolicyPage:
+        """Newest first."""
+        return await self._send(router_calls.list_policies(after, limit))
+
+    async def get_policy(self, version: str) -> PolicyVersion:
+        """One version; ``settings`` is what decides before anything is published."""
+        return await self._send(router_calls.get_policy(version))
+
+    async def validate_policy(self, version: str) -> Validation:
+        """What logged traffic says against it."""
+        return await self._send(router_calls.validate_policy(version))
+
+    async def diff_policies(self, version: str, against: str | None = None) -> PolicyComparison:
+        """What it changes; held against its parent when nothing else is said."""
+        return await self._send(router_calls.diff_policies(version, against))
+
+    async def publish_policy(self, version: str, publish: Publish) -> RoutingState:
+        """Let it decide, for everybody or as a candidate. ``PolicyRefused`` has the findings."""
+        return await self._send(router_calls.publish_policy(version, publish))
+
+    async def advance_rollout(self, expected_revision: int | None = None) -> RoutingState:
+        """The candidate's next stage, now."""
+        return await self._send(router_calls.advance_rollout(expected_revision))
+
+    async def roll_back_policy(self, wish: RollBack) -> RoutingState:
+        """Drop the candidate; without one go back to what was before, or to what is named."""
+        return await self._send(router_calls.roll_back_policy(wish))
+
+    async def throw_kill_switch(self, mode: Literal["all_fast", "rules"], note: str = "") -> RoutingState:
+        """Everybody fast, or the fixed rules alone, until it is released."""
+        return await self._send(router_calls.throw_kill_switch(mode, note))
+
+    async def release_kill_switch(self) -> RoutingState:
+        """Idempotent."""
+        return await self._send(router_calls.release_kill_switch())
+
+    async def routing_state(self) -> RoutingState:
+        """Who decides now."""
+        return await self._send(router_calls.routing_state())
+
+    async def routing_history(self, before: int | None = None, limit: int = 50) -> HistoryPage:
+        """Drafts and changes, newest first."""
+        return await self._send(router_calls.routing_history(before, limit))
+
+    async def replay_policy(self, request: ReplayRequest) -> Replay:
+        """What a policy would have done with logged traffic."""
+        return await self._send(router_calls.replay_policy(request))
+
+    async def router_stats(self, since_s: float = 86_400) -> RouterStats:
+        """Figures of every policy version, the traffic, and its drift."""
+        return await self._send(router_calls.router_stats(since_s))
+
+    async def shadow_report(self, since_s: float = 86_400) -> ShadowReport:
+        """How the shadow policy differs from what was done."""
+        return await self._send(router_calls.shadow_report(since_s))
+
+    async def set_shadow(self, version: str) -> RoutingState:
+        """Let a version decide beside the active one, without acting."""
+        return await self._send(router_calls.set_shadow(version))
+
+    async def end_shadow(self) -> RoutingState:
+        """Idempotent."""
+        return await self._send(router_calls.end_shadow())
+
+    async def list_labels(
+        self, status: LabelStatus | None = None, kind: OutcomeKind | None = None, after: str | None = None, limit: int = 20
+    ) -> OutcomePage:
+        """What was learnt of decisions, newest first."""
+        return await self._send(router_calls.list_labels(status, kind, after, limit))
+
+    async def import_labels(self, rows: Sequence[OutcomeImport]) -> Imported:
+        """Keep scored answers for approval, at most 1,000; the same text replaces its scores."""
+        return await self._send(router_calls.import_labels(rows))
+
+    async def judge_label(self, outcome_id: str, verdict: LabelVerdict) -> Outcome:
+        """Approve or reject."""
+        return await self._send(router_calls.judge_label(outcome_id, verdict))
+
+    async def export_labels(self) -> list[Outcome]:
+        """Every approved row."""
+        return await self._send(router_calls.export_labels())
+
+    async def give_feedback(self, feedback: FeedbackCreate) -> Feedback:
+        """Say what a decision was worth; said again it replaces what was said."""
+        return await self._send(router_calls.give_feedback(feedback))
 
     async def operations(self) -> Operations:
         """The work at hand, across tenants; for a key with the scope ``admin``."""

@@ -1,6 +1,7 @@
 """What each door is sent and how its answer is read. Knows HTTP's words, but no HTTP library and no I/O.
 
-The doors of jobs are in ``job_calls.py``, those of schedules, webhooks and operations in ``platform_calls.py``.
+The doors of jobs are in ``job_calls.py``, those of schedules, webhooks and operations in ``platform_calls.py``,
+those of the routing in ``router_calls.py``.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -140,9 +141,10 @@ def cancel_turn(thread_id: str, turn_id: str) -> Call[Turn]:
     return post(f"/v1/threads/{segment(thread_id)}/turns/{segment(turn_id)}/cancel", Turn)
 
 
-def decide(text: str, history: Sequence[str], lane: LaneChoice, effort: Effort | None) -> Call[Decision]:
+def decide(text: str, history: Sequence[str], lane: LaneChoice, effort: Effort | None, policy_version: str | None) -> Call[Decision]:
     """``POST /v1/router/decide``."""
-    return post("/v1/router/decide", Decision, DecideRequest(text=text, history=list(history), lane=lane, effort=effort))
+    asked = DecideRequest(text=text, history=list(history), lane=lane, effort=effort, policy_version=policy_version)
+    return post("/v1/router/decide", Decision, asked)
 
 
 def create_key(name: str, scopes: Sequence[Scope]) -> Call[CreatedKey]:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from tandem.ids import DecisionId, OutcomeId, PolicyVersionId, TenantId
+from tandem.ports.common import Once
 from tandem.schemas.outcomes import LabelStatus, Outcome, OutcomeKind, OutcomeSource
 from tandem.schemas.policies import PolicyVersion, RoutingAction, RoutingChange, RoutingPolicy, RoutingState, VersionStats
 from tandem.schemas.routing import Decision, Lane
@@ -123,8 +124,11 @@ class NewState:
 class PolicyStore(Protocol):
     """Immutable policy versions, the one row that says which of them decide, and its history. Platform-wide, no tenant's."""
 
-    async def add(self, version: PolicyVersionId, policy: RoutingPolicy, *, author: str, note: str) -> PolicyVersion:
-        """Keep a draft, numbered; its parent is what is active now. The history gets a line (without a new revision)."""
+    async def add(self, version: PolicyVersionId, policy: RoutingPolicy, *, author: str, note: str, once: Once | None = None) -> PolicyVersion:
+        """Keep a draft, numbered; its parent is what is active now. The history gets a line (without a new revision).
+
+        With ``once`` a repeated call of the same author returns the draft of the first. Raises ``IdempotencyKeyReused``.
+        """
         ...
 
     async def get(self, version: str) -> PolicyVersion:

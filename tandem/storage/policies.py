@@ -15,10 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tandem.errors import Conflict, NotFound
 from tandem.ids import PolicyVersionId
-from tandem.ports import NewState
+from tandem.ports import NewState, Once
 from tandem.schemas.base import JsonObject
 from tandem.schemas.policies import PolicyStatus, PolicyVersion, Rollout, RoutingChange, RoutingPolicy, RoutingState
 from tandem.storage.engine import Database
+from tandem.storage.idempotency import find_earlier, remember
 from tandem.storage.tables import policies, routing_history, routing_state
 from tandem.storage.times import db_now, to_datetime
 
@@ -37,17 +38,20 @@ class SqlPolicyStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, version: PolicyVersionId, policy: RoutingPolicy, *, author: str, note: str) -> PolicyVersion:
-        async def work(connection: AsyncConnection) -> PolicyVersion:
+    async def add(self, version: PolicyVersionId, policy: RoutingPolicy, *, author: str, note: str, once: Once | None = None) -> PolicyVersion:
+        async def work(connection: AsyncConnection) -> str:
+            # Policies are no tenant's: the keys of repeated calls are their author's.
+            if (earlier := await find_earlier(self._database, connection, author, once)) is not None:
+                return earlier
             state = await self._locked_state(connection)
             newest = (await connection.execute(select(func.max(policies.c.number)))).scalar_one()
             values = {"version": version, "policy": policy.model_dump(mode="json"), "parent": state.active, "author": author, "note": note}
-            numbered = insert(policies).values(**values, number=(newest or 0) + 1, created_at=db_now()).returning(policies)
-            row = (await connection.execute(numbered)).mappings().one()
+            await connection.execute(insert(policies).values(**values, number=(newest or 0) + 1, created_at=db_now()))
             await _write_line(connection, revision=state.revision, action="draft", version=version, actor=author, detail={})
-            return _version_from(row, _DRAFT)
+            await remember(connection, author, once, version)
+            return version
 
-        return await self._database.write(work)
+        return await self.get(await self._database.write(work))
 
     async def get(self, version: str) -> PolicyVersion:
         found = await self._read(policies.c.version == version, 1)

@@ -23,9 +23,10 @@ both_databases = pytest.mark.parametrize("database_url", ["sqlite", "postgres"],
 IDS = {
     "job_id": "job_", "thread_id": "thr_", "turn_id": "trn_", "key_id": "key_", "model": "auto", "input_id": "inp_", "artifact_id": "art_",
     "schedule_id": "sch_", "endpoint_id": "whe_", "delivery_id": "dlv_", "response_id": "resp_",
+    "version": "pol_", "outcome_id": "out_",
 }  # fmt: skip
-SHARED = {"model"}
-"""Ids that every tenant may see."""
+SHARED = {"model", "version", "outcome_id"}
+"""Ids that every tenant may see: the routing is the whole platform's, and who administers it judges what was learnt of all tenants' decisions."""
 BODIES: dict[str, Any] = {
     "/v1/threads/{thread_id}/messages": {"content": "hi"},
     "/v1/jobs/{job_id}": {"priority": 1},
@@ -84,6 +85,10 @@ async def test_a_key_without_the_scope_is_denied(house: Any) -> None:
         (jobs_only, "POST", "/v1/jobs", {"input": "x"}),
         (jobs_only, "POST", "/v1/chat/completions", {}),
         (jobs_only, "POST", "/v1/threads", {}),
+        (jobs_only, "POST", "/v1/feedback", {}),
+        (chat_only, "POST", "/v1/router/policies", {}),
+        (chat_only, "GET", "/v1/router/labels", None),
+        (chat_only, "PUT", "/v1/router/kill", {}),
     ]
     for token, method, path, body in cases:
         async with house.http(token) as client:
