@@ -93,16 +93,15 @@ def cut_state(state: str, tokens: int, frame: Frame) -> tuple[str, int]:
     if estimate_tokens(state) <= tokens:
         return state, 0
     note = _WORDS[frame].left_out
-    room = tokens - estimate_tokens(note.format(count=len(state)))
-    kept = max(0, min(len(state) - 1, int(len(state) * room / estimate_tokens(state))))
-    while kept and estimate_tokens(_ends(state, kept, "")) > room:
-        kept = int(kept * 0.9)  # the kept ends may hold more tokens per character than the whole
-    return _ends(state, kept, f"\n{note.format(count=len(state) - kept)}\n"), len(state) - kept
+    kept = max(0, min(len(state) - 1, int(len(state) * tokens / estimate_tokens(state))))
+    while kept and estimate_tokens(_ends(state, kept, note)) > tokens:
+        kept = int(kept * 0.95)  # the note takes some, and the kept ends may hold more tokens per character than the whole
+    return _ends(state, kept, note), len(state) - kept
 
 
-def _ends(state: str, kept: int, between: str) -> str:
+def _ends(state: str, kept: int, note: str) -> str:
     head = int(kept * HEAD_SHARE)
-    return state[:head] + between + state[len(state) - (kept - head) :]
+    return f"{state[:head]}\n{note.format(count=len(state) - kept)}\n{state[len(state) - (kept - head) :]}"
 
 
 def _shown(option: Option) -> str:

@@ -40,7 +40,7 @@ class ScorerCalibration(Wire):
 
 
 def raw_calibration(model: str) -> ScorerCalibration:
-    """P(slow) is 1 - P(the fast answer suffices), as the model says it."""
+    """P(slow) as the model says it."""
     overall = PlattNumbers(slope=1.0, offset=0.0)
     version, answers = RAW, RAW
     return ScorerCalibration(

@@ -1,11 +1,11 @@
-"""Asks a decision model, or the fast model read out, whether the fast lane will do, and turns its word into the router's ``Score``.
+"""Asks a decision model, or the fast model read out, whether a request needs careful work, and turns its word into the router's ``Score``.
 
 Knows no server, no timeout and no policy: whoever calls bounds the time and falls back on the linear classifier.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
 from router.backends.calibration import RAW, ScorerCalibration
 from router.calibration import sigmoid
@@ -15,36 +15,39 @@ from tandem.ports import DecisionModel, Score, Turns
 from tandem.schemas.questions import AnswerSet, Option, Question, QuestionAnswer, QuestionSet
 from tandem.schemas.routing import Intent
 
-SUFFICES: Final = "fast_answer_suffices"
+Frame = Literal["en", "zh"]
+
+CAREFUL: Final = "needs_careful_work"
 TOOLS: Final = "needs_tools"
 INTENT: Final = "intent"
 LEAST_P: Final = 1e-6
 """Probabilities are kept this far from 0 and 1, so that their log-odds are finite."""
 
-_SUFFICES: Final[Mapping[str, Question]] = {
+_CAREFUL: Final[Mapping[Frame, Question]] = {
+    # "Yes" is the hard case on purpose: a 0.5B model leans on an option's place, and asked "Is it simple?" it ranked worse than chance (docs)
     "en": Question(
-        name=SUFFICES,
+        name=CAREFUL,
         kind="noul",
-        instructions="Is this request simple?",
+        instructions="Does this request need careful work?",
         options=[
-            Option(value=True, description="it is small talk, a short command or a simple question"),
-            Option(value=False, description="it is hard work: it needs calculation, code, research or several steps"),
+            Option(value=True, description="it needs calculation, code, research or several steps"),
+            Option(value=False, description="it is small talk, a short command or a simple question"),
         ],
     ),
     "zh": Question(
-        name=SUFFICES,
+        name=CAREFUL,
         kind="noul",
-        instructions="这个请求是否简单？",
+        instructions="这个请求是否需要仔细处理？",
         options=[
-            Option(value=True, description="只是闲聊、简短指令或简单问题"),
-            Option(value=False, description="需要计算、编程、调研或多个步骤"),
+            Option(value=True, description="需要计算、编程、调研或多个步骤"),
+            Option(value=False, description="只是闲聊、简短指令或简单问题"),
         ],
     ),
 }
 _TOOLS: Final = Question(
     name=TOOLS, kind="noul", instructions="Does the task need tools: a search, a program that is run, a file or another service?"
 )
-_INTENTS: Final[Mapping[Intent, str]] = {
+INTENTS: Final[Mapping[Intent, str]] = {
     "chat": "small talk or a command to an assistant",
     "question": "a question of fact",
     "writing": "text to write or to change",
@@ -58,7 +61,7 @@ _INTENT: Final = Question(
     name=INTENT,
     kind="choice",
     instructions="What kind of request is this?",
-    options=[Option(value=intent, description=meaning) for intent, meaning in _INTENTS.items()],
+    options=[Option(value=intent, description=meaning) for intent, meaning in INTENTS.items()],
 )
 
 
@@ -67,7 +70,7 @@ class QuestionScorer:
 
     Args:
         model: Who is asked; it is closed with the scorer.
-        calibration: From its probability to P(slow).
+        calibration: From its probability to P(needs the slow lane).
         asks_more: Also ask for tools and intent: free of a decision model, two more prompts of a chat model.
     """
 
@@ -83,20 +86,16 @@ class QuestionScorer:
         return f"{self._model.name}/{self._calibration.version}"
 
     async def score(self, turns: Turns) -> Score:
-        """P(slow) from the probability that the fast answer suffices. Raises ``ModelError``."""
-        language = read_text(turns.text).language
-        answered = await self._model.answer(
-            QuestionSet(state=_ends(turns.text), questions=[_SUFFICES["zh" if language == "zh" else "en"], *self._more])
-        )
+        """P(slow) from the probability that the request needs careful work. Raises ``ModelError``."""
+        answered = await self._model.answer(ask_of(turns.text, self._more))
         self._check(answered)
-        suffices = _yes(answered.answers[0])
-        if suffices is None:
-            raise ModelBadResponse(f"{self._model.name!r} did not say whether the fast lane will do")
-        log_odds = self._maps.map_for(language).log_odds(doubt(suffices))
+        if answered.answers[0].is_refused:
+            raise ModelBadResponse(f"{self._model.name!r} did not say whether the request needs careful work")
+        log_odds = self._maps.map_for(read_text(turns.text).language).log_odds(log_odds_of(answered.answers[0]))
         more = {answer.name: answer for answer in answered.answers[1:]}
         return Score(
             p_slow=sigmoid(log_odds),
-            contributions=((SUFFICES, log_odds),),
+            contributions=((CAREFUL, log_odds),),
             p_tools=_yes(more[TOOLS]) if TOOLS in more else None,
             intent=_intent(more[INTENT]) if INTENT in more else None,
         )
@@ -113,15 +112,16 @@ class QuestionScorer:
             )
 
 
-def doubt(suffices: float) -> float:
-    """Log-odds that the fast answer does not suffice: what the calibration maps."""
-    p = min(max(suffices, LEAST_P), 1 - LEAST_P)
-    return math.log((1 - p) / p)
+def ask_of(text: str, more: Sequence[Question] = ()) -> QuestionSet:
+    """What is asked about a message; its words are in the message's language."""
+    language = read_text(text).language
+    return QuestionSet(state=_ends(text), questions=[_CAREFUL["zh" if language == "zh" else "en"], *more])
 
 
-def suffices_question(language: str) -> Question:
-    """The question on which the calibration is fitted."""
-    return _SUFFICES["zh" if language == "zh" else "en"]
+def log_odds_of(answer: QuestionAnswer) -> float:
+    """Log-odds that the request needs careful work: what the calibration maps."""
+    p = min(max(answer.probabilities[0], LEAST_P), 1 - LEAST_P)
+    return math.log(p / (1 - p))
 
 
 def _ends(text: str) -> str:
@@ -136,5 +136,5 @@ def _yes(answer: QuestionAnswer) -> float | None:
 def _intent(answer: QuestionAnswer) -> Intent | None:
     if answer.is_refused:
         return None
-    names = tuple(_INTENTS)
+    names = tuple(INTENTS)
     return names[answer.probabilities.index(max(answer.probabilities))]
