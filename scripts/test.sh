@@ -30,7 +30,7 @@ cover=(--cov --cov-append --cov-report=)
 
 stage unit -n 2 --disable-socket --allow-unix-socket --allow-hosts=127.0.0.1,::1 "${cover[@]}" tests/unit tests/test_packaging.py tests/test_public_api.py
 stage contract -n 2 "${cover[@]}" tests/contract
-stage integration "${cover[@]}" tests/integration
+stage integration -n 2 --dist loadscope "${cover[@]}" tests/integration
 stage pages "${cover[@]}" tests/ui
 stage live tests/live
 stage docs tests/docs

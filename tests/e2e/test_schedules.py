@@ -14,13 +14,13 @@ from tandem.settings import Settings
 from tandem.storage import open_storage
 from tandem.testing.platform import Platform
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 IDS = IdFactory(now_ms=lambda: time.time_ns() // 1_000_000)
 YEARLY = ScheduleCreate(name="New year", cron="0 0 1 1 *", timezone="Asia/Shanghai", request=JobRequest(input="How much is 5 + 7?", effort="low"))
 
 
-async def taken(platform: Platform, timeout_s: float = 30) -> Schedule:
+async def taken(platform: Platform, timeout_s: float = 100) -> Schedule:
     """A schedule whose turn came two hours ago, once the dispatcher has taken that turn."""
     storage = open_storage(Settings(home=platform.home))
     try:
@@ -41,5 +41,5 @@ def test_a_turn_that_is_due_runs_to_its_end(scripted_platform: Platform) -> None
     assert schedule.next_run_at is not None
     assert (schedule.next_run_at.month, schedule.next_run_at.day, schedule.next_run_at.hour) == (12, 31, 16)
     with TandemClient(scripted_platform.gateway, scripted_platform.key) as client:
-        job = client.wait_for_job(schedule.last_job_id, timeout_s=60)
+        job = client.wait_for_job(schedule.last_job_id, timeout_s=120)
     assert (job.status, job.schedule_id) == (JobStatus.COMPLETED, schedule.id)

@@ -128,7 +128,7 @@ def soon(attempt: int, jitter: float, retry_after_s: float | None = None) -> flo
     return 0.05
 
 
-async def until(fact: Callable[[], Any], timeout_s: float = 10) -> None:
+async def until(fact: Callable[[], Any], timeout_s: float = 50) -> None:
     deadline = time.monotonic() + timeout_s
     while not fact():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -136,7 +136,7 @@ async def until(fact: Callable[[], Any], timeout_s: float = 10) -> None:
 
 
 async def until_outbox(storage: Storage, **wanted: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 50
     while (counts := await storage.outbox.counts()) != {"pending": 0, "delivered": 0, "failed": 0} | wanted:
         assert time.monotonic() < deadline, f"outbox: {counts}"
         await asyncio.sleep(0.02)

@@ -93,7 +93,7 @@ async def jobs_of(storage: Storage) -> Sequence[Job]:
 
 
 async def until(fact: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(50):
         while not await fact():
             await asyncio.sleep(0.02)
 
@@ -164,7 +164,7 @@ async def test_a_running_dispatcher_forgets_ended_jobs(settings: Settings, stora
 
 
 async def _next(storage: Storage) -> JobId:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(50):
         while not (jobs := await jobs_of(storage)):
             await asyncio.sleep(0.02)
     return JobId(jobs[0].id)

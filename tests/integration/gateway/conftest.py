@@ -155,7 +155,7 @@ class House:
 
     async def next_job(self, number: int = 1, tenant: str = "acme") -> JobId:
         """The id of the ``number``-th job of the tenant, once workers were woken that often."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(50):
             while self.hints.count < number:
                 await asyncio.sleep(0.005)
         newest_first = await self.storage.jobs.list(TenantId(tenant), where=JobFilter(), after=None, limit=100)
@@ -214,7 +214,7 @@ def open_house(tmp_path: Path, model: ModelServer, database_url: str | None) -> 
 
     @asynccontextmanager
     async def opened(*, is_aiohttp: bool = False, has_redis: bool = False, **sections: Any) -> AsyncGenerator[House]:
-        fast = {"url": model.url, "model": "m-fast", "read_timeout_s": 5} | sections.pop("fast", {})
+        fast = {"url": model.url, "model": "m-fast", "read_timeout_s": 100} | sections.pop("fast", {})
         slow = {"url": model.url, "model": "m-slow"} | sections.pop("slow", {})
         database = {"url": database_url} if database_url else {}
         settings = Settings.model_validate({"home": tmp_path, "fast": fast, "slow": slow, "database": database} | sections)

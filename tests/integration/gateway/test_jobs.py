@@ -177,7 +177,7 @@ PARKINGS = {
 
 @pytest.mark.parametrize("status", PARKINGS)
 async def test_a_waiting_reader_hears_at_once_of_a_job_that_needs_somebody(house: Any, status: str) -> None:
-    async with house.http() as client, asyncio.timeout(10):
+    async with house.http() as client, asyncio.timeout(50):
         job = await submit(client)
         claim = await house.claim(await house.next_job())
         waiting = asyncio.create_task(client.get(f"/v1/jobs/{job['id']}", params={"wait": 60}))
@@ -200,7 +200,7 @@ async def test_a_wait_on_an_ended_job_returns_at_once(house: Any) -> None:
     async with house.http() as client:
         job = await submit(client)
         await house.work()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(50):
             assert (await client.get(f"/v1/jobs/{job['id']}", params={"wait": 60})).json()["status"] == "completed"
 
 

@@ -69,19 +69,19 @@ def test_the_message_is_celerys_protocol_2() -> None:
 
 
 async def test_a_refused_connection_is_false_at_once(tmp_path: Path) -> None:
-    queue: JobQueue = CeleryHintQueue(settings(tmp_path, free_port(), timeout_s=5))
+    queue: JobQueue = CeleryHintQueue(settings(tmp_path, free_port(), timeout_s=10))
     started = time.perf_counter()
     assert await queue.hint() is False
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 10, "nothing is waited for"
     await queue.close()
 
 
 async def test_a_silent_server_costs_the_configured_time_once(tmp_path: Path) -> None:
     async with server(None) as (port, _):
-        queue = CeleryHintQueue(settings(tmp_path, port, timeout_s=0.1))
+        queue = CeleryHintQueue(settings(tmp_path, port, timeout_s=1))
         started = time.perf_counter()
         assert [await queue.hint() for _ in range(50)] == [False] * 50
-        assert time.perf_counter() - started < 2.5
+        assert time.perf_counter() - started < 25, "fifty waits would be fifty seconds"
         await queue.close()
 
 
