@@ -162,7 +162,7 @@ class _ModelHandler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):  # the gateway hung up: the turn was stopped
             for number, word in enumerate([f"You asked: {asked}\n\n", *(f"w{n} " for n in range(50))]):
                 if number == 10:
-                    cast("WordByWord", self.server).may_go_on.wait(20)
+                    cast("WordByWord", self.server).may_go_on.wait(100)
                 self._send({"content": word})
                 time.sleep(0.01)
             self._send({}, "stop")
@@ -259,7 +259,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _wait_until_up(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 100
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(url, trust_env=False, timeout=2).is_success:
