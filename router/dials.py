@@ -49,19 +49,15 @@ def apply_dials(
     Raises:
         InvalidRequest: Two targets, too few data, or a target that no cut reaches.
     """
-    if target_slow_share is None and target_quality is None:
-        return document
-    if target_slow_share is not None and target_quality is not None:
-        raise InvalidRequest("`target_slow_share` and `target_quality` are two ways to move the same cuts; give one of them", param="target_quality")
-    if document.mode != "score":
-        raise InvalidRequest(f"a dial moves cuts, and a policy of mode {document.mode!r} has none in use; set mode 'score'", param="policy.mode")
-    document = document.model_copy(update={"bands": _movable(document.bands)})
-    scored = _Scored.of(Traffic.of(logged), document, outcomes)
     if target_quality is not None:
+        if target_slow_share is not None:
+            raise InvalidRequest("`target_slow_share` and `target_quality` move the same cuts in two ways; give one of them", param="target_quality")
+        document, scored = _prepared(logged, document, outcomes)
         return _shifted(document, _for_quality(scored, target_quality))
     if target_slow_share is None:
         return document
-    if has_enough(job_times) and job_times is not None:
+    document, scored = _prepared(logged, document, outcomes)
+    if job_times is not None and has_enough(job_times):
         scored = scored.at_wait(_wait_s(scored, target_slow_share, job_times), document)
     return _shifted(document, _for_share(scored, target_slow_share))
 
@@ -131,6 +127,14 @@ class _Scored:
 
     def slow_share(self, shift: float) -> float:
         return (self.settled_slow + int(self.is_slow(shift).sum())) / self.auto
+
+
+def _prepared(logged: Sequence[LoggedDecision], document: RoutingPolicy, outcomes: Outcomes) -> tuple[RoutingPolicy, _Scored]:
+    """The policy with cuts that can be moved, and its scored requests."""
+    if document.mode != "score":
+        raise InvalidRequest(f"a dial moves cuts, and a policy of mode {document.mode!r} has none in use; set mode 'score'", param="policy.mode")
+    movable = document.model_copy(update={"bands": _movable(document.bands)})
+    return movable, _Scored.of(Traffic.of(logged), movable, outcomes)
 
 
 def _for_share(scored: _Scored, target: float) -> float:

@@ -22,8 +22,8 @@ LEAST_CHECKS: Final = 20
 """Fewer judged checks say nothing of how often one fails."""
 NO_INTENT: Final = "unknown"
 """Name in ``by_intent`` of requests whose backend gave none."""
-_WAIT_STEPS: Final = 12
-"""Halvings of the wait, which is found to a 4,096th of its range."""
+_WAIT_STEPS: Final = 8
+"""Halvings of the wait, which is found to a 256th of its range."""
 NO_OUTCOMES: Final[Outcomes] = {}
 
 

@@ -106,6 +106,13 @@ def test_waiting_is_reckoned_with(logged: Logged) -> None:
     assert share_under(log, priced, times) == pytest.approx(0.2, abs=0.03)
 
 
+def test_where_nothing_went_slow_no_wait_is_projected(logged: Logged) -> None:
+    log = [logged(number / 200, lane="fast") for number in range(200)]
+    times = JobTimes(jobs=300, mean_run_s=100.0, hours=10.0, workers=1)
+    document = document_of(wait_cost_per_min=0.05)
+    assert to_share(log, document, 0.2, times) == to_share(log, document, 0.2)
+
+
 def test_few_requests_give_no_cut(logged: Logged) -> None:
     with pytest.raises(InvalidRequest, match="the log holds 49 requests that the score decides; 50 are needed"):
         to_share([logged(0.3) for _ in range(49)], document_of(), 0.2)
