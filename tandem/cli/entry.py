@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "submit": "Hand over a task as a background job.",
     "jobs": "List jobs, or show one.",
     "models": "List models, or fetch one ahead of time.",
+    "router": "Score, explain, judge, train and tune the router.",
     "keys": "Create, list and revoke API keys.",
     "version": "Print the version.",
 }
