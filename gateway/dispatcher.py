@@ -1,8 +1,9 @@
 """``python -m gateway.dispatcher``: what must happen although nobody asks for it again.
 
-Four loops: repairs (jobs whose hint or worker is lost or whose time is over, turns whose gateway died), webhook deliveries, schedules, and retention.
-Any number of dispatchers may run: rows are claimed with leases, a schedule's turn with a compare-and-set. When the database is away all loops back
-off and go on; on SIGTERM deliveries in flight get a few seconds, and what is cut off is sent again.
+Five loops: repairs (jobs whose hint or worker is lost or whose time is over, turns whose gateway died), webhook deliveries, schedules, the guardrails
+of a staged routing policy, and retention. Any number of dispatchers may run: rows are claimed with leases, a schedule's turn and a policy's stage with
+a compare-and-set. When the database is away all loops back off and go on; on SIGTERM deliveries in flight get a few seconds, and what is cut off is
+sent again.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from prometheus_client.exposition import write_to_textfile
 from gateway.deliveries import Deliveries
 from gateway.delivery import Courier, Keyring
 from gateway.queue import CeleryHintQueue
+from gateway.rollouts import WATCH_EVERY_S, RolloutWatch
 from gateway.schedules import Timetable
 from tandem.egress import GuardedClient
 from tandem.errors import StorageUnavailable, TandemError
@@ -119,6 +121,7 @@ class Dispatcher:
             ports.metrics,
             max_unfinished=settings.gateway.max_queued_jobs,
         )
+        self._rollouts = RolloutWatch(ports.storage, ports.metrics)
         self._forgetting = Forgetting(ports.storage.retention, ports.metrics)
         self._sweep_s = settings.retention.sweep_s
         self._run_folder = run_folder
@@ -132,6 +135,7 @@ class Dispatcher:
             loops.create_task(self._loop("repairs", self._repair, stop))
             loops.create_task(self._loop("deliveries", self._deliveries.sweep, stop))
             loops.create_task(self._loop("schedules", self._timetable.sweep, stop))
+            loops.create_task(self._loop("rollouts", self._rollouts.sweep, stop, every_s=WATCH_EVERY_S))
             loops.create_task(self._loop("retention", self._forgetting.sweep, stop, every_s=self._sweep_s))
         await self._deliveries.finish(GRACE_S)
 
@@ -210,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Start the process; its settings come from the environment and ``tandem.toml``."""
     argparse.ArgumentParser(
         prog="python -m gateway.dispatcher",
-        description="Delivers webhooks, starts scheduled jobs, repairs what crashes leave behind and forgets what is old.",
+        description="Delivers webhooks, starts scheduled jobs, watches staged policies, repairs what crashes leave behind and forgets what is old.",
     ).parse_args(argv)
     try:
         settings = Settings.load()

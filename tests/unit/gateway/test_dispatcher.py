@@ -15,6 +15,7 @@ from gateway.dispatcher import Dispatcher, Ports, Repairs, main
 from tandem.errors import StorageUnavailable
 from tandem.ids import DeliveryId, IdFactory, JobId, StreamId, TenantId
 from tandem.ports import Answered, Appended, Delivery, DueSchedule, Outbox, Reaped, Storage, Swept
+from tandem.schemas.policies import RoutingState
 from tandem.settings import DispatcherSettings, EgressSettings, Settings
 from tandem.telemetry.metrics import new_metrics
 from tandem.testing.clock import FakeClock
@@ -51,6 +52,10 @@ class ScriptedStore:
         return EmptyTimetable()
 
     @property
+    def policies(self) -> "NothingPublished":
+        return NothingPublished()
+
+    @property
     def retention(self) -> "ScriptedRetention":
         return self.forgets
 
@@ -78,6 +83,11 @@ class ScriptedStore:
 class EmptyTimetable:
     async def due(self, limit: int) -> Sequence[DueSchedule]:
         return ()
+
+
+class NothingPublished:
+    async def state(self) -> RoutingState:
+        return RoutingState(revision=0)
 
 
 class ScriptedRetention:
@@ -191,7 +201,7 @@ async def test_a_sweep_that_deleted_something_is_soon_followed_by_another(room: 
 async def test_an_absent_database_is_waited_for_ever_longer(room: Room) -> None:
     room.store.sweeps = [StorageUnavailable("away")] * 8
     await room.run()
-    repairs = [seconds for seconds in room.clock.sleeps if seconds not in (0.5, 60.0)]
+    repairs = [seconds for seconds in room.clock.sleeps if seconds not in (0.5, 3.0, 60.0)]
     assert repairs == [1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0, 15.0]
 
 
