@@ -8,10 +8,10 @@ from typing import Final
 
 import pytest
 
-from tandem.errors import Conflict, NotFound
-from tandem.ports import NewState, Storage
+from tandem.errors import Conflict, IdempotencyKeyReused, NotFound
+from tandem.ports import NewState, Once, Storage
 from tandem.schemas.policies import Bands, ClassBands, FixedRule, PolicyVersion, RoutingPolicy, RoutingState
-from tandem.testing.samples import Samples, routed
+from tandem.testing.samples import Samples, keyed, routed
 
 POLICY: Final = RoutingPolicy(
     bands=Bands(check_at=0.3, slow_at=0.6),
@@ -61,6 +61,15 @@ class PolicyConformance:
         (line,) = await storage.policies.history(before=None, limit=9)
         assert (line.number, line.revision, line.action, line.version, line.actor, line.detail) == (1, 0, "draft", version, "key_1", {})
         assert await storage.policies.state() == RoutingState(revision=0)
+
+    async def test_a_draft_made_again_with_its_key_is_the_first_one(self, storage: Storage, samples: Samples) -> None:
+        first = await added(storage, samples, once=keyed())
+        assert await added(storage, samples, once=keyed()) == first
+        with pytest.raises(IdempotencyKeyReused):
+            await added(storage, samples, once=keyed(fingerprint="other"))
+        theirs = await added(storage, samples, author="key_2", once=keyed())
+        assert [each.version for each in await storage.policies.list(after=None, limit=9)] == [theirs.version, first.version]
+        assert [line.version for line in await storage.policies.history(before=None, limit=9)] == [theirs.version, first.version]
 
     async def test_the_status_of_versions_follows_them_through_their_life(self, storage: Storage, samples: Samples) -> None:
         first, second, third, fourth = [(await added(storage, samples)).version for _ in range(4)]
@@ -183,6 +192,11 @@ class PolicyRaceConformance:
         assert sorted(each.number for each in made) == list(range(1, 13))
         assert sorted(line.number for line in await peers[0].policies.history(before=None, limit=99)) == list(range(1, 13))
 
+    async def test_a_draft_that_is_repeated_at_once_is_made_once(self, peers: Sequence[Storage], samples: Samples) -> None:
+        made = await asyncio.gather(*(added(peers[number % len(peers)], samples, once=keyed()) for number in range(6)))
+        assert made == [made[0]] * 6
+        assert list(await peers[0].policies.list(after=None, limit=9)) == [made[0]]
+
     async def test_drafts_and_publishers_at_once_leave_one_history(self, peers: Sequence[Storage], samples: Samples) -> None:
         version = (await added(peers[0], samples)).version
 
@@ -203,9 +217,9 @@ class PolicyRaceConformance:
         assert [line.revision for line in lines] == sorted(line.revision for line in lines)
 
 
-async def added(storage: Storage, samples: Samples) -> PolicyVersion:
+async def added(storage: Storage, samples: Samples, *, author: str = "key_1", once: Once | None = None) -> PolicyVersion:
     """A draft."""
-    return await storage.policies.add(samples.ids.policy_version(), POLICY, author="key_1", note="")
+    return await storage.policies.add(samples.ids.policy_version(), POLICY, author=author, note="", once=once)
 
 
 async def follow(storage: Storage, *changes: NewState) -> None:
