@@ -18,14 +18,17 @@ _NEGATED: Final = re.compile(
     r"(?:\s+\w+){0,2}\s*$|(?:不用|不必|别|不要|无需|没有|没)[^，。！？\s]{0,3}$"
 )
 _THINK: Final = re.compile(
-    r"\bthink (?:really |very |extra |long and |about (?:it|this|that) )?(?:hard|harder|deeply|carefully|it through|step[- ]by[- ]step)\b"
+    r"\bthink (?:really |very |extra |more |much |a (?:bit|little) |long and |about (?:it|this|that) )?"
+    r"(?:hard|harder|deeply|deeper|carefully|longer(?![- ]term)|(?:it|this|that) (?:through|over)|step[- ]by[- ]step)\b"
     r"|\bultrathink\b|\bthink (?:through )?(?:it|this)(?: through)? (?:carefully|thoroughly|hard|deeply|step[- ]by[- ]step)\b"
     r"|\btake your time(?: to think| and think)\b|\breason (?:step[- ]by[- ]step|carefully|deeply)\b"
     r"|\buse (?:the )?(?:deep|slow) (?:lane|mode|thinking)\b"
-    r"|(?:认真|仔细|好好|深入|慎重|深度|认认真真|仔仔细细|多)(?:地|的)?(?:想想|想一想|思考|想清楚|推理|琢磨|考虑一下|思考一下)|一步一步(?:地|来)?(?:想|思考|推理)|慢慢想"
+    r"|(?:[认認]真|仔[细細]|好好|深入|慎重|深度|慢慢|[认認][认認]真真|仔仔[细細][细細]|多)(?:地|的|再)?"
+    r"(?:想想|想一想|想一下|思考|想清楚|推理|琢磨|考[虑慮]一下|思考一下)|[认認]真想(?=\W|$)|请(?:你|您)?再?(?:[认認]真|仔[细細])考[虑慮]"
+    r"|深思熟[虑慮](?=之?后|後|再|一下|\W|$)|一步一步(?:地|来)?(?:想|思考|推理)|慢慢想"
 )
 
-_HINTS: Final = ("think", "reason", "take your time", "deep", "slow", "想", "思考", "推理", "琢磨", "考虑")
+_HINTS: Final = ("think", "reason", "take your time", "deep", "slow", "想", "思", "推理", "琢磨", "考虑", "考慮")
 """Some of these stands in every match of ``_THINK``: most messages are done after a few plain searches."""
 
 

@@ -27,6 +27,16 @@ from router.text import read_text
         "认真地想想再回答",
         "一步一步地推理",
         "你再仔细想想",
+        "think more carefully",
+        "Please think this through.",
+        "Think longer before you answer",
+        "think a bit deeper",
+        "深思熟虑后回答",
+        "仔细想一下再回答",
+        "請認真想想",
+        "请认真想，别急",
+        "请仔细考虑这个问题",
+        "慢慢思考",
     ],
 )
 def test_words_that_ask_for_the_slow_lane_are_heard(message: str) -> None:
@@ -55,6 +65,11 @@ def test_the_fast_command_is_heard(message: str) -> None:
         "别想太多，不必认真思考",
         "“认真想想”用英语怎么说？",
         "我们一起想想晚饭吃什么",
+        "think longer-term: which stocks?",
+        "I want to think it over",
+        "这是一个深思熟虑的决定",
+        "他们仔细考虑了方案",
+        "没认真想",
     ],
 )
 def test_other_words_leave_the_lane_open(message: str) -> None:
