@@ -1,9 +1,9 @@
 """``python -m gateway.dispatcher``: what must happen although nobody asks for it again.
 
 Five loops: repairs (jobs whose hint or worker is lost or whose time is over, turns whose gateway died), webhook deliveries, schedules, the guardrails
-of a staged routing policy, and retention. Any number of dispatchers may run: rows are claimed with leases, a schedule's turn and a policy's stage with
-a compare-and-set. When the database is away all loops back off and go on; on SIGTERM deliveries in flight get a few seconds, and what is cut off is
-sent again.
+of a staged routing policy, and retention. Any number of dispatchers may run: rows are claimed with leases, a schedule's turn and a policy's stage
+with a compare-and-set. When the database is away all loops back off and go on; on SIGTERM deliveries in flight get a few seconds, and what is cut off
+is sent again.
 """
 
 import argparse
