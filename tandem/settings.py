@@ -130,8 +130,9 @@ class RouterSettings(Section):
     """Keep the ask of each decision, cut and redacted, so that labels can be trained on."""
     poll_s: float = Field(default=0.5, gt=0.0, le=60.0)
     """Seconds between two looks at the published policies."""
-    decision_model_url: str | None = None
-    """Base URL with ``/v1`` of a decision model, for policies whose backend is ``decision_model``."""
+    decision_model_url: str | None = Field(default=None, pattern=r"^https?://")
+    """Base URL with ``/v1`` of a decision model: it answers ``/v1/systemone`` and ``/v1/decisions`` in place of the fast model, and scores for
+    policies whose backend is ``decision_model``."""
     decision_model: str = "default"
     """Name its server knows it by."""
     decision_model_door: Literal["systemone", "decisions"] = "systemone"

@@ -84,13 +84,14 @@ async def compare(
     randomness = random.Random(SEED)  # noqa: S311 - a reproducible draw, not a secret
     rows = dedupe([row for _, some in read_rows(data, randomness, most_per_source=TRAIN_PER_SOURCE) for row in some], scored_texts(data)).rows
     unseen = draw(rows, count, randomness)
-    report(f"{len(unseen)} rows drawn of {len(rows)}; training the linear model on the others")
-    linear = ask_linear(rows, unseen)
+    report(f"{len(unseen)} rows drawn of {len(rows)}")
     try:
         answered_by, answers_calibration = await _who(model)
         asked = await ask_model(model, unseen, report)
     finally:
         await model.close()
+    report("training the linear model on the others")
+    linear = ask_linear(rows, unseen)
     labels = np.array([float(row.label) for row in unseen])
     languages = [row.language for row in unseen]
     maps = fit_calibration(asked.scores, labels, np.ones(len(labels)), languages)

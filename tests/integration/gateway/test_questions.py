@@ -25,10 +25,11 @@ def letters(**probabilities: float) -> Any:
         ranked = sorted(probabilities.items(), key=lambda pair: -pair[1])
         top = [{"token": token, "logprob": math.log(p), "bytes": None} for token, p in ranked]
         choice = {"index": 0, "delta": {"content": ranked[0][0]}, "finish_reason": None, "logprobs": {"content": [{**top[0], "top_logprobs": top}]}}
-        end = {"index": 0, "delta": {}, "finish_reason": "length"}
+        end: dict[str, Any] = {"index": 0, "delta": {}, "finish_reason": "length"}
         usage = {"prompt_tokens": 20, "completion_tokens": 1}
         ask.begin_stream()
-        for chunk in ({"choices": [choice]}, {"choices": [end]}, {"choices": [], "usage": usage}):
+        chunks: list[dict[str, Any]] = [{"choices": [choice]}, {"choices": [end]}, {"choices": [], "usage": usage}]
+        for chunk in chunks:
             ask.chunk(b"data: " + json.dumps(chunk).encode() + b"\n\n")
         ask.chunk(b"data: [DONE]\n\n")
         ask.chunk(b"")
