@@ -21,8 +21,8 @@ TOP_LOGPROBS: Final = 2
 """Alternatives asked of the server per token: the likeliest two are what a margin needs."""
 LEAST_SHARE: Final = 0.2
 """The least sure part of an answer: this share of its tokens."""
-MIN_OVERLAP: Final = 0.15
-"""Two short drafts that share fewer of their character trigrams (Jaccard) say different things."""
+MIN_OVERLAP: Final = 0.3
+"""Two short drafts that share less of the shorter one's telling words say different things."""
 COMPARED_CHARS: Final = 300
 """Longer drafts are compared by their numbers and choices only: prose that is written twice differs anyway."""
 _HEAD_CHARS: Final = 300
@@ -70,6 +70,8 @@ _ASKS_NUMBER: Final = re.compile(r"\d|how (?:many|much|long|far|old|tall|often)|
 _CHOICES: Final = re.compile(r"(?:^|\n)\s*\(?([A-J])[).:：、．]", re.IGNORECASE)
 _CHOSEN: Final = re.compile(r"(?<![A-Za-z])\(?([A-J])\)?(?![A-Za-z'’])")
 _WORD: Final = re.compile(r"[^\W_]")
+_UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]+")
+_SPACED: Final = re.compile(r"[^\W_\u3040-\u30ff\u3400-\u9fff]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +134,16 @@ def drafts_differ(question: str, first: str, second: str) -> bool:
             return numbers[0] != numbers[1]
     if max(len(first), len(second)) > COMPARED_CHARS:
         return False
-    ours, theirs = _grams(first), _grams(second)
-    return bool(ours | theirs) and len(ours & theirs) < MIN_OVERLAP * len(ours | theirs)
+    asked = _telling_words(question)
+    ours, theirs = _telling_words(first) - asked, _telling_words(second) - asked
+    return len(ours & theirs) < MIN_OVERLAP * min(len(ours), len(theirs))
 
 
-def _grams(text: str) -> set[str]:
-    bare = "".join(_WORD.findall(text.casefold()))
-    return {bare[at : at + 3] for at in range(max(1, len(bare) - 2))} if bare else set()
+def _telling_words(text: str) -> set[str]:
+    """Words of four letters on, numbers, and pairs of characters where words are not spaced."""
+    spaced = {word for word in _SPACED.findall(text.casefold()) if len(word) > 3 or word.isdigit()}
+    pairs = {run[at : at + 2] for run in _UNSPACED.findall(text) for at in range(max(1, len(run) - 1))}
+    return spaced | pairs
 
 
 def _says(phrase: re.Pattern[str], answer: str, question: str) -> bool:

@@ -10,29 +10,34 @@ from typing import Final
 from fastapi import Request, Response
 from starlette.types import Receive
 
+from fast_model.prompts import check_title
 from gateway.asgi import dump_json
 from gateway.auth import Principal
 from gateway.chat.call import watch_client
+from gateway.checks import Checked
+from gateway.conversations import LastAnswer, fits, known_decision
 from gateway.dependencies import Services
 from gateway.event_stream import EventStream
 from gateway.jobs import check_answer, check_job, check_job_aside
 from gateway.once import REPLAYED_HEADER, Repeatable
 from gateway.records import LANE_KEY
-from gateway.responses.fast import Ask, FastLane, replay
+from gateway.responses.checked import Correction
+from gateway.responses.fast import Ask, FastLane
 from gateway.responses.items import as_messages, read_items
-from gateway.responses.render import is_over, render_fast, render_job, status_of
+from gateway.responses.render import check_of, is_over, render_fast, render_job, status_of
 from gateway.responses.request import SCHEMA_PARAM, ResponseCreate, Task, choose_lane, repeated
+from gateway.responses.story import replay
 from gateway.responses.stream import JobStream
 from gateway.routes.common import known_id
 from gateway.routing import newest_and_history, title_of
+from router.check import TOP_LOGPROBS
 from tandem.errors import Conflict, IdempotencyKeyInFlight, InvalidRequest, NotFound
 from tandem.ids import JobId, ResponseId, StreamId, TenantId
 from tandem.ports import NewJob, Once, StoredResponse, Turns
 from tandem.schemas.base import JsonObject
-from tandem.schemas.chat import ChatMessage
+from tandem.schemas.chat import ChatMessage, ChatRequest
 from tandem.schemas.events import JobEvent
 from tandem.schemas.jobs import Job
-from tandem.schemas.routing import Lane
 
 CHAIN_LIMIT: Final = 64
 """Earlier responses that a conversation reaches back to."""
@@ -56,11 +61,16 @@ class ResponsesDoor:
         needs = self.services.dependencies
         items = read_items(body.input, needs.ids.message, max_chars=self.services.settings.gateway.max_input_chars)
         choice = choose_lane(body, self.services.served)
-        before, previous_lane = await self._earlier(body.previous_response_id)
+        before, last = await self._earlier(body.previous_response_id)
         own = as_messages(items)
         text, history = newest_and_history([*before, *own])
-        decision_id, decision = self.services.routing.decide(
-            Turns(text, history, previous_lane, choice, body.effort), self.caller.tenant, "responses"
+        decision_id, decision = await self.services.routing.decide_stateless(
+            Turns(text, history, choice=choice, effort=body.effort, chosen_by="model"),
+            self.caller.tenant,
+            "responses",
+            self.caller.key_id,
+            fits_fast=fits([text], self.services.settings.fast.context_tokens),
+            last=last,
         )
         request.scope[LANE_KEY] = decision.lane
         instructions = [ChatMessage(role="system", content=body.instructions)] if body.instructions else []
@@ -119,7 +129,7 @@ class ResponsesDoor:
         ends = {"first_id": page[0]["id"] if page else "", "last_id": page[-1]["id"] if page else ""}
         return self._json({"object": "list", "data": [*page], **ends, "has_more": start + limit < len(items)})
 
-    async def _earlier(self, previous_id: str | None) -> tuple[list[ChatMessage], Lane | None]:
+    async def _earlier(self, previous_id: str | None) -> tuple[list[ChatMessage], LastAnswer | None]:
         """The conversation so far, without the instructions of earlier responses, and who answered last."""
         if previous_id is None:
             return [], None
@@ -137,7 +147,9 @@ class ResponsesDoor:
                 raise Conflict(f"response {response.id!r} is {rendered['status']}; wait for its end before you continue it", param=param)
             output = rendered["output"]
             said += as_messages([item for item in output if isinstance(item, dict)]) if isinstance(output, list) else []
-        return said, "slow" if chain[-1].job_id else "fast"
+        told = chain[-1].request.get("tandem")
+        decision_id = told.get("decision_id") if isinstance(told, dict) else None
+        return said, LastAnswer("slow" if chain[-1].job_id else "fast", known_decision(decision_id if isinstance(decision_id, str) else None))
 
     async def _answer_fast(self, task: Task, new: StoredResponse, once: Once | None, receive: Receive) -> Response:
         lane = fast_lane(self.services)
@@ -154,11 +166,37 @@ class ResponsesDoor:
                 stored, is_replay = await lane.store.begin(new, once=once, stale_after_s=lane.stale_after_s)
             if is_replay:
                 return await self._repeat(stored, is_stream=bool(task.body.stream))
-            ask = Ask(stored, prompt, has_row)
+            correction = self._correction(task, stored, prompt)
+            if correction is not None:
+                prompt = prompt.model_copy(update={"top_logprobs": TOP_LOGPROBS})
+            ask = Ask(stored, prompt, has_row, correction)
             if not task.body.stream:
                 with watch_client(receive):
-                    return self._json(render_fast(await lane.whole(ask)), self._headers(stored))
+                    ended = await lane.whole(ask)
+                    return self._json(render_fast(ended), self._headers(ended))
         return EventStream(lane.frames(ask), self.services.settings.gateway.send_timeout_s, self._headers(stored))
+
+    def _correction(self, task: Task, stored: StoredResponse, prompt: ChatRequest) -> Correction | None:
+        """The test of the answer, where the request is in the check band."""
+        services, language = self.services, task.decision.language
+        if task.decision.band != "check" or not task.is_checkable:
+            return None
+        said = task.said()
+        asked = Checked(self.caller.tenant, task.decision_id, task.decision, said, prompt)
+
+        def make_job(conversation: list[ChatMessage]) -> NewJob:
+            return NewJob(
+                id=services.dependencies.ids.job(),
+                tenant=self.caller.tenant,
+                key_id=self.caller.key_id,
+                request=task.correction(conversation),
+                effort=task.decision.effort,
+                title=check_title(language, title_of(said[-1].content)),
+                decision_id=task.decision_id,
+                is_stored=stored.is_stored,
+            )
+
+        return Correction(services.checks, services.slow_lane(), services.dependencies.clock, asked, make_job)
 
     async def _answer_slow(self, task: Task, new: StoredResponse, once: Once | None, title: str) -> Response:
         services = self.services
@@ -262,9 +300,11 @@ class ResponsesDoor:
     def _headers(self, stored: StoredResponse, *, is_replay: bool = False) -> dict[str, str]:
         told = stored.request.get("tandem")
         facts: JsonObject = told if isinstance(told, dict) else {}
-        headers = {"x-tandem-decision": str(facts.get("decision_id")), "x-tandem-lane": str(facts.get("lane"))}
-        if stored.job_id is not None:
-            headers["x-tandem-job"] = stored.job_id
+        lane = str(facts.get("lane"))
+        headers = {"x-tandem-decision": str(facts.get("decision_id")), "x-tandem-lane": lane, "x-tandem-band": str(facts.get("band", lane))}
+        check = check_of(stored) or {}
+        if (job_id := stored.job_id or check.get("job_id")) is not None:
+            headers["x-tandem-job"] = str(job_id)
         if is_replay:
             headers[REPLAYED_HEADER] = "true"
         return headers

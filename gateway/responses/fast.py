@@ -1,7 +1,8 @@
 """The fast lane of the responses door: the fast model answers while the client waits; the response is stored before its end is told.
 
-A client that leaves stops the model, and the response ends as failed. A gateway that dies leaves it ``in_progress``: no answer may take longer than
-``longest_s``, so an older one is shown as failed, and made anew for a repeated key.
+In the check band the answer is tested before that, and may be replaced by a job's (``checked.py``). A client that leaves stops the model, and the
+response ends as failed; an answer that was complete is kept. A gateway that dies leaves the response ``in_progress``: no answer, and no waiting for a
+job, may take longer than ``longest_s``, so an older one is shown as failed, and made anew for a repeated key.
 """
 
 import asyncio
@@ -10,18 +11,19 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from fast_model.prompts import waited_doubt
 from gateway.background import Background
+from gateway.checks import FastAnswer
 from gateway.limits import InFlight
-from gateway.responses.items import output_message, text_of, text_part
-from gateway.responses.render import error_object, fast_usage, render_fast
+from gateway.responses.checked import Correction
+from gateway.responses.items import output_message
+from gateway.responses.render import error_object, fast_usage
+from gateway.responses.story import Story, answer_id, progress_id
 from gateway.responses.stream import error_event, frame
 from gateway.streams import with_pauses
 from tandem.errors import ModelContextExceeded, ModelError, ModelTimeout, TandemError
-from tandem.ids import ResponseId
 from tandem.ports import ChatModel, Clock, ResponseStore, StoredResponse
-from tandem.schemas.base import JsonObject
 from tandem.schemas.chat import ChatRequest, FinishReason, TokenUsage
-from tandem.schemas.events import JobEvent
 from tandem.sse import OPENAI_KEEPALIVE
 
 SILENCES: Final = 3
@@ -38,6 +40,8 @@ class Ask:
     request: ChatRequest
     has_row: bool
     """False when nothing is to be stored and no key was given: then the database hears nothing of it."""
+    correction: Correction | None = None
+    """Tests the answer; None outside the check band."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +66,22 @@ class FastLane:
         return self.longest_s + self.read_timeout_s
 
     async def whole(self, ask: Ask) -> StoredResponse:
-        """The answered response, stored. Raises ``ModelError``; a call that is cancelled leaves the response failed."""
+        """The answered response, stored. Raises ``ModelError``; a call that is cancelled leaves the response failed, or as it was answered."""
+        deadline = self.clock.monotonic() + self.longest_s
+        answered: StoredResponse | None = None
         try:
             async with asyncio.timeout(self.longest_s):
                 reply = await self.model.complete(ask.request)
-            return await self._end(ask, _answered(ask.stored, reply.text, reply.finish_reason, reply.usage))
+            ended = answered = _answered(ask.stored, reply.text, reply.finish_reason, reply.usage)
+            if ask.correction is not None:
+                if await ask.correction.begin(FastAnswer(reply.text, reply.finish_reason, reply.chances)):
+                    async with contextlib.aclosing(ask.correction.lines(deadline)) as lines:
+                        async for _ in lines:
+                            pass
+                ended = await ask.correction.result(answered)
+            return await self._end(ask, ended)
         except asyncio.CancelledError:
-            self._abandon(ask)
+            self._abandon(ask, answered)
             raise
         except TimeoutError:
             raise await self._failed(ask, self._too_long()) from None
@@ -78,23 +91,38 @@ class FastLane:
     async def frames(self, ask: Ask) -> AsyncGenerator[bytes]:
         """The answer as a stream of events; a fault ends it with ``response.failed``."""
         story = Story(ask.stored)
+        deadline = self.clock.monotonic() + self.longest_s
+        answered: StoredResponse | None = None
         try:
             with self.in_flight.slot():
                 yield story.begin()
-                async with contextlib.aclosing(self._pieces(ask, story)) as pieces:
+                async with contextlib.aclosing(self._pieces(ask, story, deadline)) as pieces:
                     async for piece in pieces:
                         yield piece
-            ended = await self._end(ask, _answered(ask.stored, story.text, story.finish, story.usage))
-            last = story.end(ended)
+            ended = answered = _answered(ask.stored, story.text, story.finish, story.usage)
+            if ask.correction is not None:
+                if await ask.correction.begin(FastAnswer(story.text, story.finish, story.chances)):
+                    async with contextlib.aclosing(self._corrects(ask.correction, story, deadline)) as pieces:
+                        async for piece in pieces:
+                            yield piece
+                ended = await ask.correction.result(answered)
+            last = story.end(await self._end(ask, ended))
         except (asyncio.CancelledError, GeneratorExit):
-            self._abandon(ask)
+            self._abandon(ask, answered)
             raise
         except TandemError as error:
             last = await self._failure(ask, story, _public(error) if isinstance(error, ModelError) else error)
         yield last
 
-    async def _pieces(self, ask: Ask, story: "Story") -> AsyncGenerator[bytes]:
-        deadline = self.clock.monotonic() + self.longest_s
+    async def _corrects(self, correction: Correction, story: Story, deadline: float) -> AsyncGenerator[bytes]:
+        """The end of the answer that is void, and the progress of the job that works it out anew."""
+        note = story.add(f"\n\n{waited_doubt(correction.language)}")
+        yield note + story.void() + story.muse(progress_id(story.stored.id))
+        async with contextlib.aclosing(correction.lines(deadline)) as lines:
+            async for line in lines:
+                yield OPENAI_KEEPALIVE if line is None else story.think(line)
+
+    async def _pieces(self, ask: Ask, story: Story, deadline: float) -> AsyncGenerator[bytes]:
         async with contextlib.aclosing(with_pauses(self.model.stream(ask.request), self.heartbeat_s, asyncio.Event())) as deltas:
             async for delta in deltas:
                 if self.clock.monotonic() > deadline:
@@ -102,11 +130,12 @@ class FastLane:
                 if delta is None:
                     yield OPENAI_KEEPALIVE
                     continue
+                story.chances += delta.chances
                 story.finish, story.usage = delta.finish_reason or story.finish, delta.usage or story.usage
                 if delta.text:
                     yield story.add(delta.text)
 
-    async def _failure(self, ask: Ask, story: "Story", error: TandemError) -> bytes:
+    async def _failure(self, ask: Ask, story: Story, error: TandemError) -> bytes:
         """The last event of an answer that failed; a database that is away as well is told in an ``error`` event."""
         try:
             return story.end(await self._end(ask, _with_error(ask.stored, error)))
@@ -122,73 +151,17 @@ class FastLane:
             await self.store.end(ended)
         return replace(ended, finished_at=self.clock.now())
 
-    def _abandon(self, ask: Ask) -> None:
+    def _abandon(self, ask: Ask, answered: StoredResponse | None) -> None:
         """The client has gone; what is left to do outlives its connection."""
-        if ask.has_row:
-            self.background.start(self.store.end(replace(ask.stored, status="failed", error=_CLIENT_LEFT)), "abandon response")
+        if not ask.has_row:
+            return
+        kept = replace(ask.stored, status="failed", error=_CLIENT_LEFT)
+        if answered is not None and ask.correction is not None:
+            kept = ask.correction.kept(answered)
+        self.background.start(self.store.end(kept), "abandon response")
 
     def _too_long(self) -> ModelTimeout:
         return ModelTimeout(f"the fast model did not finish within {self.longest_s:g} s; shorten the task or ask for model 'slow'")
-
-
-@dataclass(slots=True)
-class Story:
-    """The events of one answer, in OpenAI's order, numbered from 0."""
-
-    stored: StoredResponse
-    seq: int = 0
-    text: str = ""
-    finish: FinishReason = "unknown"
-    usage: TokenUsage | None = None
-    _has_item: bool = False
-
-    def begin(self) -> bytes:
-        response = render_fast(self.stored)
-        return self._frame(JobEvent.CREATED, response=response) + self._frame(JobEvent.IN_PROGRESS, response=response)
-
-    def add(self, text: str) -> bytes:
-        """A piece of the answer; the first one opens the message."""
-        opening = self._open()
-        self.text += text
-        return opening + self._frame(JobEvent.TEXT_DELTA, **self._place, delta=text, logprobs=[])
-
-    def end(self, ended: StoredResponse) -> bytes:
-        """What is left to say of the message, then the whole response; a failed one leaves its message open."""
-        response = render_fast(ended)
-        frames = b""
-        if ended.status != "failed":
-            frames = self._open()
-            frames += self._frame(JobEvent.TEXT_DONE, **self._place, text=self.text, logprobs=[])
-            frames += self._frame(JobEvent.PART_DONE, **self._place, part=text_part(self.text))
-            frames += self._frame(JobEvent.ITEM_DONE, output_index=0, item=ended.output[0])
-        return frames + self._frame(f"response.{ended.status}", response=response)
-
-    def _open(self) -> bytes:
-        if self._has_item:
-            return b""
-        self._has_item = True
-        item: JsonObject = {"id": answer_id(self.stored.id), "type": "message", "role": "assistant", "status": "in_progress", "content": []}
-        return self._frame(JobEvent.ITEM_ADDED, output_index=0, item=item) + self._frame(JobEvent.PART_ADDED, **self._place, part=text_part(""))
-
-    @property
-    def _place(self) -> JsonObject:
-        return {"item_id": answer_id(self.stored.id), "output_index": 0, "content_index": 0}
-
-    def _frame(self, kind: str, **fields: object) -> bytes:
-        event = frame({"type": kind, "sequence_number": self.seq, **fields})  # type: ignore[dict-item]
-        self.seq += 1
-        return event
-
-
-def replay(ended: StoredResponse) -> list[bytes]:
-    """The events of an answer that was given before, for a repeated request that wants a stream."""
-    story = Story(ended)
-    return [story.begin(), story.add(text_of(ended.output[0]) if ended.output else ""), story.end(ended)]
-
-
-def answer_id(response_id: ResponseId) -> str:
-    """Id of the fast lane's one output item."""
-    return f"msg_{response_id.removeprefix('resp_')}_0"
 
 
 def _answered(stored: StoredResponse, text: str, finish: FinishReason, usage: TokenUsage | None) -> StoredResponse:

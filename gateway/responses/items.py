@@ -4,7 +4,7 @@ Tandem reads words. Reasoning items, which clients send back with a response's o
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -92,6 +92,11 @@ def output_message(item_id: str, text: str, *, is_whole: bool = True) -> JsonObj
 def text_part(text: str) -> JsonObject:
     """A part of an answer."""
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def reasoning_item(item_id: str, text: str, status: Literal["in_progress", "completed"]) -> JsonObject:
+    """The item that holds a job's progress."""
+    return {"id": item_id, "type": "reasoning", "summary": [{"type": "summary_text", "text": text}], "status": status}
 
 
 def _message(item: InputItem, where: str, new_id: Callable[[], str], max_chars: int) -> JsonObject | None:

@@ -10,7 +10,7 @@ from typing import Final, Literal, cast
 from pydantic import JsonValue
 
 from gateway.chat.progress import Language, progress_line
-from gateway.responses.items import output_message
+from gateway.responses.items import output_message, reasoning_item
 from tandem.ports import StoredResponse
 from tandem.schemas.base import JsonObject
 from tandem.schemas.chat import TokenUsage
@@ -95,9 +95,15 @@ def render_fast(stored: StoredResponse, *, stale_after_s: float | None = None) -
     if stored.status == "in_progress" and stale_after_s is not None and stored.age_s > stale_after_s:
         return _response(stored, "failed", error=LOST)
     error, reason = stored.error, None
-    if stored.status == "incomplete":
+    if stored.status != "failed":
         error, reason = None, str((stored.error or {}).get("reason") or "") or None
     return _response(stored, stored.status, output=list(stored.output), usage=stored.usage, error=error, incomplete_reason=reason)
+
+
+def check_of(stored: StoredResponse) -> JsonObject | None:
+    """How the fast answer was tested, if it was: ``passed``, ``confidence``, ``reasons`` and ``job_id``."""
+    check = (stored.error or {}).get("check")
+    return check if isinstance(check, dict) else None
 
 
 def fast_usage(usage: TokenUsage) -> JsonObject:
@@ -105,14 +111,16 @@ def fast_usage(usage: TokenUsage) -> JsonObject:
     return _usage(usage.input_tokens, usage.output_tokens)
 
 
+def added_usage(known: JsonObject | None, input_tokens: int, output_tokens: int) -> JsonObject:
+    """A usage with the tokens of a further answer."""
+    counts = [known.get(name) if known else None for name in ("input_tokens", "output_tokens")]
+    before = [count if isinstance(count, int) else 0 for count in counts]
+    return _usage(before[0] + input_tokens, before[1] + output_tokens)
+
+
 def error_object(code: str, message: str) -> JsonObject:
     """An error as a response holds it: OpenAI's closed list of codes, ours in ``type``."""
     return _error(code, message)
-
-
-def reasoning_item(item_id: str, text: str, status: Literal["in_progress", "completed"]) -> JsonObject:
-    """The item that holds a job's progress."""
-    return {"id": item_id, "type": "reasoning", "summary": [{"type": "summary_text", "text": text}], "status": status}
 
 
 def _response(
@@ -148,13 +156,18 @@ def _response(
         "previous_response_id": stored.previous_id,
         "output": list(output),
         "usage": usage,
-        "tandem": {**_tandem(stored), "job_id": stored.job_id, **(_of_job(job) if job else {})},
+        "tandem": {**_tandem(stored), "job_id": stored.job_id, **_of_check(stored), **(_of_job(job) if job else {})},
     }
 
 
 def _tandem(stored: StoredResponse) -> JsonObject:
     known = stored.request.get("tandem")
     return known if isinstance(known, dict) else {}
+
+
+def _of_check(stored: StoredResponse) -> JsonObject:
+    check = check_of(stored)
+    return {} if check is None else {"check": check, "job_id": check.get("job_id")}
 
 
 def _of_job(job: Job) -> JsonObject:

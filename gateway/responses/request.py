@@ -204,7 +204,7 @@ class Task:
                 f"'max_output_tokens' is {body.max_output_tokens!r}; a job needs at least {_MIN_JOB_TOKENS}: raise it or ask for model 'fast'",
                 param="max_output_tokens",
             )
-        said = self._said()
+        said = self.said()
         return JobRequest(
             input=said[0].content if len(said) == 1 and said[0].role == "user" else said,
             answer=self.answer_contract(),
@@ -221,7 +221,7 @@ class Task:
     def prompt(self, *, context_tokens: int, max_tokens: int) -> ChatRequest:
         """What the fast model is asked. Instructions of the caller's replace the copilot's own prompt."""
         body = self.body
-        said = self._said()
+        said = self.said()
         own = "" if any(message.role == "system" for message in said) else SYSTEM_PROMPTS[self.decision.language]
         limit = min(body.max_output_tokens or max_tokens, context_tokens, _MAX_REPLY_TOKENS)
         reply_tokens = min(limit, context_tokens // 2)
@@ -229,7 +229,16 @@ class Task:
         request = ChatRequest(messages=messages, max_tokens=limit, json_schema=body.answer_schema, top_p=body.top_p)
         return request if body.temperature is None else request.model_copy(update={"temperature": body.temperature})
 
-    def _said(self) -> list[ChatMessage]:
+    @property
+    def is_checkable(self) -> bool:
+        """Whether the fast answer can be tested, and worked out anew by a job: words alone, and a human's message last."""
+        return self.conversation[-1].role == "user" and self.body.answer_schema is None
+
+    def correction(self, said: list[ChatMessage]) -> JobRequest:
+        """What System 2 is asked about a doubtful fast answer. The limit of that answer's length is none of the job's whole work."""
+        return JobRequest(input=said, tools=self.body.tool_names, metadata=self.body.metadata or {})
+
+    def said(self) -> list[ChatMessage]:
         """The conversation; a leading ``/deep`` or ``/fast`` of its last message is not part of the task."""
         *before, last = self.conversation
         return [*before, last.model_copy(update={"content": strip_command(last.content)})]
@@ -258,6 +267,7 @@ def repeated(task: Task, model: str) -> JsonObject:
         "tandem": {
             "decision_id": task.decision_id,
             "lane": decision.lane,
+            "band": decision.band,
             "effort": decision.effort,
             "p_slow": decision.p_slow,
             "threshold": decision.threshold,

@@ -12,8 +12,8 @@ from typing import Final
 from gateway.asgi import dump_json
 from gateway.chat.progress import progress_line
 from gateway.errors import error_message
-from gateway.responses.items import output_message, text_part
-from gateway.responses.render import Status, language_of, message_id, reasoning_id, reasoning_item, render_begin, render_job
+from gateway.responses.items import output_message, reasoning_item, text_part
+from gateway.responses.render import Status, language_of, message_id, reasoning_id, render_begin, render_job
 from gateway.streams import Tails
 from tandem.errors import CursorExpired, TandemError
 from tandem.ids import JobId, StreamId

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -20,9 +21,10 @@ from gateway.chat.aiohttp_transport import AiohttpTransport
 from gateway.dependencies import Dependencies, Services, open_dependencies
 from tandem.events import MemoryNotifier
 from tandem.ids import JobId, KeyId, TenantId
-from tandem.ports import Claim, JobFilter, NewEvent, Outcome, Parking, Storage
+from tandem.ports import Claim, JobFilter, NewEvent, NewState, Outcome, Parking, Storage
 from tandem.schemas.jobs import JobResult, JobStatus, JobView, Usage, Verification
 from tandem.schemas.keys import ALL_SCOPES, Scope
+from tandem.schemas.policies import RoutingPolicy
 from tandem.secrets import digest, new_token
 from tandem.settings import Settings
 from tandem.testing.services import throw_away_database
@@ -83,6 +85,39 @@ async def speak(ask: Ask) -> None:
         ask.chunk(b"")
     else:
         ask.whole(completion("Hello there"))
+
+
+def speaks(text: str, probability: float = 0.95, finish: str = "stop", *, tells: bool = True) -> Answer:
+    """The answer of a model that says this, streamed word by word or whole, and how sure it is where it is asked and ``tells``."""
+    words = [word if at == 0 else f" {word}" for at, word in enumerate(text.split(" "))]
+
+    def told(ask: Ask, said: list[str]) -> dict[str, Any]:
+        if not tells or not ask.fields.get("logprobs"):
+            return {}
+        logprob = math.log(probability)
+        content = [{"token": word, "logprob": logprob, "top_logprobs": [{"token": word, "logprob": logprob}]} for word in said]
+        return {"logprobs": {"content": content}}
+
+    def choices(ask: Ask) -> list[dict[str, Any]]:
+        pieces = [{"index": 0, "delta": {"content": word}, "finish_reason": None} | told(ask, [word]) for word in words]
+        return [*pieces, {"index": 0, "delta": {}, "finish_reason": finish}]
+
+    async def answer(ask: Ask) -> None:
+        usage = {"prompt_tokens": 3, "completion_tokens": len(words), "total_tokens": 3 + len(words)}
+        envelope = {"id": "c", "created": 1, "model": "m"}
+        if not ask.fields.get("stream"):
+            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish} | told(ask, words)
+            ask.whole(json.dumps(envelope | {"object": "chat.completion", "choices": [choice], "usage": usage}).encode())
+            return
+        ask.begin_stream()
+        for choice in choices(ask):
+            ask.chunk(b"data: " + json.dumps(envelope | {"object": "chat.completion.chunk", "choices": [choice]}).encode() + b"\n\n")
+        if (ask.fields.get("stream_options") or {}).get("include_usage"):
+            ask.chunk(b"data: " + json.dumps(envelope | {"object": "chat.completion.chunk", "choices": [], "usage": usage}).encode() + b"\n\n")
+        ask.chunk(b"data: [DONE]\n\n")
+        ask.chunk(b"")
+
+    return answer
 
 
 @dataclass
@@ -152,6 +187,15 @@ class House:
 
     def openai(self) -> AsyncOpenAI:
         return AsyncOpenAI(base_url=f"{self.url}/v1", api_key=self.token, max_retries=0, timeout=20)
+
+    async def publish(self, policy: RoutingPolicy) -> None:
+        """Make a policy the one that decides."""
+        version = self.dependencies.ids.policy_version()
+        policies = self.storage.policies
+        await policies.add(version, policy, author="test", note="")
+        new = NewState(version, None, is_new_stage=False, shadow=None, kill=None, action="publish", version=version, actor="test")
+        await policies.change(new, expected_revision=(await policies.state()).revision)
+        await self.services.routing.policies.refresh()
 
     async def next_job(self, number: int = 1, tenant: str = "acme") -> JobId:
         """The id of the ``number``-th job of the tenant, once workers were woken that often."""
@@ -246,6 +290,19 @@ def open_house(tmp_path: Path, model: ModelServer, database_url: str | None) -> 
             listener.close()
 
     return opened
+
+
+@pytest.fixture
+async def check_house(open_house: OpenHouse) -> AsyncGenerator[House]:
+    """A gateway that checks every answer nobody forces into a lane."""
+    async with open_house(router={"check_at": 0.0, "threshold": 1.0}) as opened:
+        yield opened
+
+
+@pytest.fixture
+def speaking() -> Callable[..., Answer]:
+    """Makes the answer of a model that is more or less sure of what it says."""
+    return speaks
 
 
 @pytest.fixture
