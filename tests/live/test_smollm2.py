@@ -13,8 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fast_model.readout import ReadoutModel
+from fast_model.readout_calibration import load_calibration
 from tandem.models import Endpoint, OpenAIChatModel
 from tandem.schemas.chat import ChatMessage, ChatRequest
+from tandem.schemas.questions import Option, Question, QuestionSet
 from tandem.testing.suites.chat_model import ChatModelConformance, ask
 
 MODEL = "smollm2-135m-instruct"
@@ -96,6 +99,25 @@ async def test_token_probabilities_can_be_asked_for(address: str) -> None:
     (token,) = choice["logprobs"]["content"]
     assert len(token["top_logprobs"]) == 3
     assert token["logprob"] <= 0
+
+
+async def test_token_probabilities_come_before_the_temperature(chat_model: OpenAIChatModel) -> None:
+    asked = ask("Is water wet? Answer yes or no.", max_tokens=1).model_copy(update={"top_logprobs": 5})
+    cold, hot = [(await chat_model.complete(asked.model_copy(update={"temperature": t, "seed": 1}))).chances[0].top for t in (0.0, 2.0)]
+    assert dict(hot) == pytest.approx(dict(cold), abs=0.1)
+
+
+async def test_typed_questions_are_read_out_of_it_in_both_languages(chat_model: OpenAIChatModel) -> None:
+    readout = ReadoutModel(chat_model, load_calibration(MODEL), context_tokens=2_048, timeout_s=240)
+    options = [Option(value=f"colour {at}") for at in range(20)]
+    questions = [
+        Question(name="wet", kind="noul", instructions="Is water wet?"),
+        Question(name="colour", kind="choice", instructions="Which colour?", options=options),
+    ]
+    for state in ("Water is wet.", "水是湿的。"):
+        reply = await readout.answer(QuestionSet(state=state, questions=questions))
+        assert [sum(answer.probabilities) for answer in reply.answers if not answer.is_refused] == [pytest.approx(1)] * 2
+    assert reply.answers[1].probabilities != [pytest.approx(1 / 20)] * 20
 
 
 async def test_the_same_beginning_is_not_read_twice(address: str) -> None:
