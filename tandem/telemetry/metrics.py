@@ -20,8 +20,8 @@ class Metrics:
 
     registry: CollectorRegistry
     requests: Counter
-    """Finished requests by ``door`` (chat, responses, jobs, schedules, webhooks, threads, models, keys, decide, feedback, operations, health),
-    ``lane`` (fast, slow, none) and HTTP ``status``."""
+    """Finished requests by ``door`` (chat, responses, jobs, schedules, webhooks, threads, models, keys, decide, questions, feedback,
+    operations, health), ``lane`` (fast, slow, none) and HTTP ``status``."""
     ttft: Histogram
     """Seconds from a request's first byte to the first token sent, by ``lane``."""
     duration: Histogram
