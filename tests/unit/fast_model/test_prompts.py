@@ -1,6 +1,18 @@
 import pytest
 
-from fast_model.prompts import MESSAGE_TOKENS, SYSTEM_PROMPTS, Language, acknowledgement, copilot_messages, estimate_tokens
+from fast_model.prompts import (
+    MESSAGE_TOKENS,
+    SYSTEM_PROMPTS,
+    Language,
+    acknowledgement,
+    check_title,
+    copilot_messages,
+    correction_task,
+    doubt,
+    estimate_tokens,
+    unchecked_doubt,
+    waited_doubt,
+)
 from tandem.schemas.chat import ChatMessage, Role
 
 
@@ -78,3 +90,29 @@ def test_no_history_is_the_prompt_alone() -> None:
 def test_chinese_counts_a_token_for_each_character() -> None:
     assert estimate_tokens("你好世界") == 5
     assert estimate_tokens("abcdef") == 3
+
+
+def test_the_lines_about_a_doubtful_answer_are_these() -> None:
+    assert doubt("en", "Add {x}") == ("I am not sure about this answer, so I have started a careful check: “Add {x}”. Its result will appear here.")
+    assert doubt("zh", "加法") == "我对这个回答没有把握，已经开始仔细核对：“加法”。结果会出现在这里。"
+    assert waited_doubt("en") == waited_doubt("other") == "I am not sure about this answer; it is being checked carefully."
+    assert waited_doubt("zh") == "我对这个回答没有把握，正在仔细核对。"
+    assert unchecked_doubt("en") == "I am not sure about this answer, and it could not be checked more carefully."
+    assert unchecked_doubt("zh") == "我对这个回答没有把握，也没能进一步核对。"
+    assert (check_title("en", "Add"), check_title("zh", "加法")) == ("Check: Add", "核对：加法")
+
+
+def test_a_correction_begins_with_the_task_and_shows_the_answer_in_doubt() -> None:
+    *before, task, answer, again = correction_task([*HISTORY[:2], message("user", "What is 3 × 8?")], "18", "en")
+    assert (before, task.content, answer) == (HISTORY[:2], "What is 3 × 8?", message("assistant", "18"))
+    assert again.content == (
+        "What is 3 × 8?\n\n(The reply above came at once from a small model and may be wrong. "
+        "Work this out anew and with care, then confirm or correct that reply.)"
+    )
+
+
+def test_a_correction_of_nothing_is_the_task_alone_and_a_long_answer_is_cut() -> None:
+    asked = [message("user", "三乘八？")]
+    assert correction_task(asked, " \n", "zh") == asked
+    assert len(correction_task(asked, "x" * 9_000, "zh")[1].content) == 4_001
+    assert "确认或纠正" in correction_task(asked, "18", "zh")[-1].content

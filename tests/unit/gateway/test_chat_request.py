@@ -106,3 +106,9 @@ def test_an_unknown_model_is_refused_with_the_known_names() -> None:
     assert lane_choice("qwen", {"auto": "auto", "qwen": "fast"}) == "fast"
     with pytest.raises(UnknownModel, match="'gpt-9' is not served here; use one of auto, qwen"):
         lane_choice("gpt-9", {"auto": "auto", "qwen": "fast"})
+
+
+def test_a_splice_can_wish_for_logprobs_whatever_the_caller_said() -> None:
+    sent = json.loads(splice(body(logprobs=False), "qwen", None, top_logprobs=2))
+    assert (sent["logprobs"], sent["top_logprobs"]) == (True, 2)
+    assert "top_logprobs" not in json.loads(splice(body(), "qwen", None))
