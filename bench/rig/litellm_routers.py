@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.rig import litellm_peer
 from bench.rig.installed import ROOT, PeerMissing, install, outside_environment
-from router.evaluation.outcomes import prompt_key
+from router.training.predictions import prompt_key
 
 SCRIPT = Path(__file__).with_name("litellm_scoring.py")
 PYTHON = litellm_peer.EXECUTABLE.with_name("python")

@@ -3,7 +3,6 @@
 Knows nothing of measures.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from router.evaluation.protocol import Floats, Outcomes
+from router.training.predictions import prompt_key
 from tandem.errors import InvalidRequest
 
 SETS: Final = {"gsm8k": "routellm_gsm8k_dev", "mmlu": "routellm_mmlu_dev"}
@@ -82,11 +82,6 @@ def peer_scores(peers: Peers, prompts: Sequence[str]) -> dict[str, list[PeerScor
     found = [peers.get(prompt_key(prompt), none) for prompt in prompts]
     names = [name for name in found[0] if all(name in each for each in found)] if found else []
     return {name: [each[name] for each in found] for name in names}
-
-
-def prompt_key(prompt: str) -> str:
-    """Names a prompt without showing it."""
-    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def read_lines(path: Path) -> list[str]:

@@ -7,9 +7,10 @@ from typing import Final, TypedDict
 import numpy as np
 
 from router.evaluation.in_domain import GOLD_ROWS, GOLD_SEEDS, FeatureRidge, cross_validated, from_gold
-from router.evaluation.outcomes import OutcomeSet, Peers, peer_scores, prompt_key, quality_gain
+from router.evaluation.outcomes import OutcomeSet, Peers, peer_scores, quality_gain
 from router.evaluation.protocol import Floats, Interval, Judged, Outcomes, ProtocolFigures, apgr_difference, best_constant, figures_of, judge
 from router.training.metrics import auroc
+from router.training.predictions import prompt_key
 from tandem.ports import Classifier, Turns
 
 AS_IS: Final = "router, as shipped"

@@ -4,9 +4,10 @@ import pytest
 
 from router.evaluation.lanes import Prompts, judge_lanes
 from router.evaluation.material import Probe, halves, read_probes
-from router.evaluation.outcomes import Peers, PeerScore, prompt_key
+from router.evaluation.outcomes import Peers, PeerScore
 from router.evaluation.robustness import judge_robustness
 from router.policy import Policy, default_policy
+from router.training.predictions import prompt_key
 from router.training.rows import seed_rows
 from tandem.ports import Classifier, Score, Turns
 from tandem.settings import RouterSettings

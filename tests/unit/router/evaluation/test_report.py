@@ -6,10 +6,11 @@ import pytest
 
 from router.evaluation.in_domain import FeatureRidge, cross_validated, from_gold
 from router.evaluation.material import FILES, read_material
-from router.evaluation.outcomes import OutcomeSet, PeerScore, prompt_key, read_outcome_sets, read_peers
+from router.evaluation.outcomes import OutcomeSet, PeerScore, read_outcome_sets, read_peers
 from router.evaluation.protocol import Outcomes
 from router.evaluation.report import UNSAID, labels_used
 from router.evaluation.routellm import AS_IS, IN_DOMAIN, LENGTH, QUERY_ORACLE, SUBJECT_ORACLE, TRANSFER, UNSEEN, Contenders, judge_sets
+from router.training.predictions import prompt_key
 from tandem.errors import InvalidRequest
 from tandem.ports import Score, Turns
 

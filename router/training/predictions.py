@@ -1,0 +1,33 @@
+"""Writes what models that did not see a row say of it, for ``tandem router eval --predictions``. Holds no prompt, only its hash."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.training.rows import Row
+
+
+def prompt_key(prompt: str) -> str:
+    """Names a prompt without showing it."""
+    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def write_predictions(path: Path, rows: Sequence[Row], p: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+    """JSON lines. A row without a label, or of weight 0, is not judged by it, but its order among the outcomes of two models can be."""
+    lines = [
+        {
+            "key": prompt_key(row.text),
+            "source": row.source,
+            "language": row.language,
+            "group": row.group,
+            "label": row.label,
+            "weight": round(float(weight), 6),
+            "p": round(float(chance), 9),
+        }
+        for row, chance, weight in zip(rows, p, weights, strict=True)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
