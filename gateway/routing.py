@@ -110,7 +110,8 @@ class Routing:
         decision_id = self._ids.decision()
         snapshot = self.policies.snapshot
         policy, arm = snapshot.choose(key or decision_id)
-        situation = self._situation(policy, snapshot, tenant, arm, fits_fast=fits_fast)
+        draw = self._draw() if policy.document.explore else 1.0
+        situation = self._situation(policy, snapshot, tenant, arm, draw=draw, fits_fast=fits_fast)
         word = await self._word(turns, policy, situation)
         decision = decide(turns, self._classifier, policy, situation, score=word.score, backend=word.backend, model_version=word.version)
         if snapshot.shadow is not None:
@@ -145,17 +146,17 @@ class Routing:
         """What would be decided, by the active policy or another version; nothing is drawn, logged or remembered. Raises ``NotFound``."""
         snapshot = self.policies.snapshot
         policy = snapshot.stable if version is None else await self.policies.policy(version)
-        situation = replace(self._situation(policy, snapshot, tenant, "stable", fits_fast=True), draw=1.0)
+        situation = self._situation(policy, snapshot, tenant, "stable", draw=1.0)
         word = await self._word(turns, policy, situation)
         return decide(turns, self._classifier, policy, situation, score=word.score, backend=word.backend, model_version=word.version)
 
-    def _situation(self, policy: Policy, snapshot: Snapshot, tenant: TenantId, arm: Arm, *, fits_fast: bool) -> Situation:
+    def _situation(self, policy: Policy, snapshot: Snapshot, tenant: TenantId, arm: Arm, *, draw: float, fits_fast: bool = True) -> Situation:
         return Situation(
             tenant=tenant,
             slow_share=self._shares.of(policy.version),
             queue_wait_s=self._wait.seconds,
             fits_fast=fits_fast,
-            draw=self._draw() if policy.document.explore else 1.0,
+            draw=draw,
             kill=snapshot.kill,
             arm=arm,
         )
