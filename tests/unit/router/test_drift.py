@@ -41,6 +41,12 @@ def test_a_new_group_counts_and_an_empty_one_does_not() -> None:
     assert psi([500, 500, 0], [500, 500, 0]) == psi([500, 500], [500, 500])
 
 
+def test_what_chance_makes_of_an_index_is_taken_off() -> None:
+    rng = np.random.default_rng(3)
+    samples = rng.multinomial(200, [0.1] * 10, size=(200, 2)).tolist()
+    assert np.mean([psi(newest, before) for newest, before in samples]) < 0.03  # 0.09 before
+
+
 def test_chance_alone_raises_no_alarm(logged: Logged) -> None:
     levels = [
         each.level

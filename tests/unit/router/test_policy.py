@@ -230,6 +230,12 @@ def test_the_most_specific_class_has_its_bands() -> None:
     assert cuts == [0.3, 0.2, 0.1, 0.1, 0.5]
 
 
+def test_an_intent_is_more_specific_than_a_language() -> None:
+    classes = [ClassBands(language="zh", check_at=0.1, slow_at=0.1), ClassBands(intent="math", check_at=0.2, slow_at=0.2)]
+    policy = Policy.of("test", RoutingPolicy(classes=classes))
+    assert decide(Turns(text="证明这个定理"), Scripted(0.0, "math"), policy).threshold == 0.2
+
+
 def test_only_near_a_cut_a_lane_is_drawn() -> None:
     policy = policy_of(bands={"check_at": 0.3, "slow_at": 0.5}, explore=0.02, hysteresis=0)
     drawn_slow, drawn_fast = Situation(draw=0.0), Situation(draw=0.015)
