@@ -17,6 +17,9 @@ def tiny_platform(tmp_path_factory: pytest.TempPathFactory) -> Generator[Platfor
     environ = {
         "TANDEM_FAST_MODEL": TINY_MODEL,
         "TANDEM_SLOW_MODEL": TINY_MODEL,
+        # One thread each: on a busy machine two that wait for each other at every layer are many times slower.
+        "TANDEM_FAST_THREADS": "1",
+        "TANDEM_SLOW_THREADS": "1",
         "TANDEM_MODELS_DIR": str(MODEL_CACHE),
         "TANDEM_EGRESS_ALLOW": "127.0.0.1",
     }
