@@ -24,7 +24,8 @@ _ERROR: Final = {
 _HEADERS: Final = {
     "X-Tandem-Decision": "Id of the routing decision.",
     "X-Tandem-Lane": "`fast` or `slow`.",
-    "X-Tandem-Job": "Id of the job a slow turn became.",
+    "X-Tandem-Band": "`fast`, `check` (the fast answer was tested) or `slow`.",
+    "X-Tandem-Job": "Id of the job a slow turn became, or that worked a doubtful fast answer out anew.",
 }
 
 Document = dict[str, Any]

@@ -19,9 +19,9 @@ from gateway.errors import error_message
 from gateway.jobs import JobDesk
 from gateway.routing import Routing, title_of
 from gateway.streams import with_pauses
-from router.check import TOP_LOGPROBS
+from router.check import TOP_LOGPROBS, CheckVerdict
 from router.overrides import strip_command
-from tandem.errors import Conflict, InternalError, ModelContextExceeded, ModelError, TandemError
+from tandem.errors import Conflict, InternalError, ModelContextExceeded, ModelError, NotFound, TandemError
 from tandem.ids import DecisionId, IdFactory, JobId, TenantId, ThreadId, TurnId
 from tandem.ports import ChatModel, Clock, NewEvent, NewJob, Once, ThreadStore, Turns, TurnWork
 from tandem.schemas.chat import ChatMessage, ChatRequest, FinishReason, TokenChance
@@ -181,18 +181,21 @@ class TurnRunner:
         answer = await self._relay(turn, prompt.model_copy(update={"top_logprobs": TOP_LOGPROBS}))
         asked = Checked(turn.tenant, decision_id, decision, conversation, prompt)
         verdict = await self._kept_alive(turn, self._checks.judge(asked, answer))
+        if verdict.passed:
+            await self._tell_check(turn, answer.text, "", verdict, decision_id, None)
+            return
         title = title_of(conversation[-1].content)
-        created, note = None, ""
-        if not verdict.passed:
-            task = asked.correction(answer)
-            created = await self._checks.start(asked, self._job(turn, task, check_title(decision.language, title), decision_id, decision))
+        new = self._job(turn, asked.correction(answer), check_title(decision.language, title), decision_id, decision)
+        async with self._withdrawing(turn, new.id):
+            created = await self._checks.start(asked, new)
             words = doubt(decision.language, title) if created else unchecked_doubt(decision.language)
             note = f"\n\n{words}" if answer.text.strip() else words
-        job_id = JobId(created.job.id) if created else None
+            await self._tell_check(turn, answer.text, note, verdict, decision_id, new.id if created else None)
+
+    async def _tell_check(self, turn: _Turn, text: str, note: str, verdict: CheckVerdict, decision_id: DecisionId, job_id: JobId | None) -> None:
         checked = NewEvent(ThreadEvent.TURN_CHECKED, {"turn_id": turn.id, **check_facts(verdict, job_id)})
-        async with self._withdrawing(turn, job_id):
-            await self._append(turn, [checked, *_words(turn, note)])
-            await self._complete(turn, answer.text + note, "fast", decision_id, job_id)
+        await self._append(turn, [checked, *_words(turn, note)])
+        await self._complete(turn, text + note, "fast", decision_id, job_id)
 
     def _prompt(self, conversation: Sequence[ChatMessage], decision: Decision) -> ChatRequest:
         said = copilot_messages(conversation, decision.language, context_tokens=self._context_tokens, reply_tokens=self._max_tokens)
@@ -235,8 +238,8 @@ class TurnRunner:
     async def _hand_over(self, turn: _Turn, conversation: Sequence[ChatMessage], decision_id: DecisionId, decision: Decision) -> None:
         title = title_of(conversation[-1].content)
         new = self._job(turn, conversation, title, decision_id, decision)
-        await self._desk.submit(new)
         async with self._withdrawing(turn, new.id):
+            await self._desk.submit(new)
             await self._complete(turn, acknowledgement(decision.language, title), "slow", decision_id, new.id)
 
     def _job(self, turn: _Turn, conversation: Sequence[ChatMessage], title: str, decision_id: DecisionId, decision: Decision) -> NewJob:
@@ -253,14 +256,21 @@ class TurnRunner:
         )
 
     @contextlib.asynccontextmanager
-    async def _withdrawing(self, turn: _Turn, job_id: JobId | None) -> AsyncGenerator[None]:
-        """When the turn was cancelled while its job was made, the job goes too."""
+    async def _withdrawing(self, turn: _Turn, job_id: JobId) -> AsyncGenerator[None]:
+        """When the turn is cancelled while its job is made, here or in another gateway, the job goes too. A gateway that stops lets it run."""
         try:
             yield
         except Conflict:
-            if job_id is not None:
-                await self._desk.cancel(job_id, turn.tenant)
+            await self._withdraw(turn, job_id)
             raise
+        except asyncio.CancelledError:
+            if not self._is_closing:
+                self._background.start(self._withdraw(turn, job_id), f"withdraw {job_id}")
+            raise
+
+    async def _withdraw(self, turn: _Turn, job_id: JobId) -> None:
+        with contextlib.suppress(NotFound):  # the turn was cancelled before its job was stored
+            await self._desk.cancel(job_id, turn.tenant)
 
     async def _complete(self, turn: _Turn, words: str, lane: Lane, decision_id: DecisionId, job_id: JobId | None) -> None:
         appended = await self._threads.complete_turn(turn.id, self._ids.message(), words, lane=lane, decision_id=decision_id, job_id=job_id)

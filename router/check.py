@@ -25,6 +25,9 @@ MIN_OVERLAP: Final = 0.3
 """Two short drafts that share less of the shorter one's telling words say different things."""
 COMPARED_CHARS: Final = 300
 """Longer drafts are compared by their numbers and choices only: prose that is written twice differs anyway."""
+_QUESTION_CHARS: Final = 1_000
+_ANSWER_CHARS: Final = 4_000
+"""Read of either end: the ask stands there, and a judgement must not hold up other callers."""
 _HEAD_CHARS: Final = 300
 """A refusal stands at the beginning."""
 _TAIL_CHARS: Final = 800
@@ -96,6 +99,7 @@ def judge_answer(
 ) -> CheckVerdict:
     """Judge one answer. ``question`` is the newest human message, ``second_draft`` another answer of the same model to it, if there is one."""
     confidence = confidence_of(chances)
+    question, answer = _ends_of(question, _QUESTION_CHARS), _ends_of(answer, _ANSWER_CHARS)
     signs: tuple[tuple[CheckReason, bool], ...] = (
         ("empty", not _WORD.search(answer)),
         ("cut", finish_reason == "length"),
@@ -137,6 +141,10 @@ def drafts_differ(question: str, first: str, second: str) -> bool:
     asked = _telling_words(question)
     ours, theirs = _telling_words(first) - asked, _telling_words(second) - asked
     return len(ours & theirs) < MIN_OVERLAP * min(len(ours), len(theirs))
+
+
+def _ends_of(text: str, chars: int) -> str:
+    return text if len(text) <= 2 * chars else f"{text[:chars]}\n{text[-chars:]}"
 
 
 def _telling_words(text: str) -> set[str]:

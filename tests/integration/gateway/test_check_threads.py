@@ -91,16 +91,18 @@ async def test_a_doubtful_answer_without_a_job_says_that_it_could_not_be_checked
     assert (answer["job_id"], check_house.hints.count) == (None, 0)
 
 
-async def test_a_job_of_a_turn_that_was_cancelled_meanwhile_is_withdrawn(check_house: Any, speaking: Any) -> None:
-    check_house.model.answer = speaking("They have 18 legs.", probability=0.2)
+@pytest.mark.parametrize("is_here", [True, False])
+async def test_a_job_of_a_turn_that_was_cancelled_meanwhile_is_withdrawn(check_house: Any, speaking: Any, is_here: bool) -> None:
     start = check_house.services.checks.start
     async with check_house.http() as client:
         thread, turn = "", ""
 
         async def cancelled_meanwhile(*arguments: Any) -> Any:
             created = await start(*arguments)
-            # as another gateway would: this one does not hear of it
             await check_house.storage.threads.cancel_turn(turn, thread, "acme")
+            if is_here:  # another gateway's turn is not told
+                check_house.services.turns.stop(turn)
+                await asyncio.sleep(0)
             return created
 
         check_house.services.checks.start = cancelled_meanwhile
