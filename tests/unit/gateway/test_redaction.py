@@ -25,7 +25,14 @@ def test_what_points_to_a_person_or_opens_a_door_is_masked(text: str, kept: str)
 
 
 @pytest.mark.parametrize(
-    "text", ["What is 12 * 345?", "Compare the years 2019-2024 and 2024-05-17.", "证明根号2是无理数", "def add(a, b): return a + b", "the 3.141592 of pi"]
+    "text",
+    [
+        "What is 12 * 345?",
+        "Compare the years 2019-2024 and 2024-05-17.",
+        "证明根号2是无理数",
+        "def add(a, b): return a + b",
+        "the 3.141592 of pi",
+    ],
 )
 def test_ordinary_words_and_numbers_stay(text: str) -> None:
     assert redact(excerpt(text)) == text
@@ -34,7 +41,8 @@ def test_ordinary_words_and_numbers_stay(text: str) -> None:
 def test_a_long_message_keeps_its_head_and_tail() -> None:
     text = "head " * 500 + "middle " * 5_000 + "tail " * 500
     kept = redact(excerpt(text))
-    assert kept.startswith("head head") and kept.endswith("tail ") and "middle" not in kept
+    assert (kept[:9], kept[-5:]) == ("head head", "tail ")
+    assert "middle" not in kept
     assert len(kept) <= HEAD_CHARS + TAIL_CHARS + 1
 
 
@@ -43,7 +51,7 @@ def test_a_cut_leaves_no_half_of_what_is_masked(at: int) -> None:
     """Secrets in front shrink to short masks, so that the cut moves into what is kept."""
     text = "9" * (at - 1) + " ann.lee@mail.example.org 4111 1111 1111 1111 " + "x " * 2_000
     kept = redact(excerpt(text))
-    assert "ann" not in kept and "411" not in kept and "999" not in kept
+    assert not [part for part in ("ann", "411", "999") if part in kept]
 
 
 def test_a_hostile_text_takes_linear_time() -> None:
