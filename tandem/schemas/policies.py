@@ -67,8 +67,8 @@ class CheckRules(Wire):
     """When a fast answer of the check band is not good enough."""
 
     min_confidence: float = Field(default=0.7, ge=0.0, le=1.0)
-    """Below this mean probability of its tokens, the least sure fifth counted double, an answer fails. Chosen on 136 answers of the default fast
-    model, of which it fails a third of the wrong and a sixth of the right ones; a weak sign, and each model has its own scale."""
+    """Below this mean probability of its tokens, the least sure fifth counted double, an answer fails. Chosen on 118 answers of the default fast
+    model, of which it fails a third of the wrong and a seventh of the right ones; a weak sign, and each model has its own scale."""
     second_draft: bool = False
     """Ask the fast model a second time and fail answers that disagree. Doubles the fast lane's work in this band."""
     max_pending: int = Field(default=4, ge=0, le=1_000)
