@@ -56,7 +56,7 @@ class DecisionLog(Protocol):
         ...
 
     async def since(self, seconds: float, limit: int) -> Sequence[LoggedDecision]:
-        """Of all tenants, newest first: the newest ``limit`` of the last ``seconds``."""
+        """Of all tenants, newest first: the newest ``limit`` of the last ``seconds``. Without their reasons, which no figure is made of."""
         ...
 
     async def stats(self, seconds: float) -> Sequence[VersionStats]:

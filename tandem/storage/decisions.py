@@ -56,7 +56,7 @@ class SqlDecisionLog:
         page = newest
         while len(found) < limit:
             rows = await self._database.rows(page.limit(min(_PAGE, limit - len(found))))
-            found += [_logged_from(row) for row in rows]
+            found += [_logged_from(row, is_lean=True) for row in rows]
             if len(rows) < _PAGE:
                 break
             page = newest.where(tuple_(decisions.c.created_at, decisions.c.id) < (rows[-1]["created_at"], rows[-1]["id"]))
@@ -101,11 +101,13 @@ def _row_of(logged: LoggedDecision) -> dict[str, Any]:
     }
 
 
-def _logged_from(row: RowMapping) -> LoggedDecision:
+def _logged_from(row: RowMapping, *, is_lean: bool = False) -> LoggedDecision:
+    """A row; a lean one without its reasons, which are half of its memory."""
+    stored = row["decision"] | {"reasons": []} if is_lean else row["decision"]
     return LoggedDecision(
         id=DecisionId(row["id"]),
         tenant=TenantId(row["tenant"]),
-        decision=_decision_from(row["decision"]),
+        decision=_decision_from(stored),
         text_chars=row["text_chars"],
         door=row["door"],
         text=row["text"],

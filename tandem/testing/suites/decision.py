@@ -71,8 +71,9 @@ class DecisionConformance:
         for each in logged:
             await storage.decisions.add([each])
             await _tick()
-        assert unstamped(await storage.decisions.since(HOUR_S, 10)) == logged[::-1]
-        assert unstamped(await storage.decisions.since(HOUR_S, 2)) == [logged[2], logged[1]]
+        lean = [replace(each, decision=each.decision.model_copy(update={"reasons": []})) for each in logged]
+        assert unstamped(await storage.decisions.since(HOUR_S, 10)) == lean[::-1]
+        assert unstamped(await storage.decisions.since(HOUR_S, 2)) == [lean[2], lean[1]]
         await asyncio.sleep(0.05)
         assert not await storage.decisions.since(0.04, 10)
 
