@@ -90,8 +90,12 @@ async def calibrate(data: Path, url: str, model: str, count: int, version: str) 
         for kind in get_args(QuestionKind):
             rows = labelled_rows(data, kind, count, random.Random(SEED))  # noqa: S311 - draws rows, the same ones each time
             logits, labels = await _asked(readout, rows)
-            temperatures[kind] = fitted(logits, labels)
-            sys.stderr.write(f"{kind}: {temperatures[kind]!r}\n")
+            figures = fitted(logits, labels)
+            sys.stderr.write(f"{kind}: {figures!r}\n")
+            if figures.loss_after < figures.loss_before:
+                temperatures[kind] = figures
+            else:
+                sys.stderr.write(f"{kind}: no temperature helps on rows it was not fitted on; its probabilities stay as they are\n")
     finally:
         await chat.close()
     return ReadoutCalibration(version=version, model=model, prompt_version=PROMPT_VERSION, temperatures=temperatures, sources=SOURCES)
