@@ -1,6 +1,6 @@
 """Scores to probabilities: a logistic map per language (Platt), pulled towards the map of all languages where data is few.
 
-Knows nothing of features; fitting lives in ``router/training/calibrate.py`` because only training needs it.
+Knows nothing of features; fitting lives in ``router/training/fit.py`` because only training needs it.
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,16 @@ class Calibration:
 
     def map_for(self, language: str) -> PlattMap:
         return self.by_language.get(language, self.overall)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrations:
+    """Of each output that is given as a probability."""
+
+    slow: Calibration
+    fast_fails: Calibration
+    slow_fixes: Calibration
+    tools: Calibration
 
 
 def shrink(own: PlattMap, overall: PlattMap, rows: float, prior_rows: float) -> PlattMap:

@@ -1,22 +1,33 @@
-"""How much effort a slow task deserves when nobody says: from the probability and the size of the ask. Knows nothing of lanes or models."""
+"""How much effort a slow task deserves when nobody says. Knows nothing of lanes or models."""
 
 from typing import Final
 
-from router.features import DENSE_NAMES, dense_features
+import numpy as np
+
+from router.features import DENSE_NAMES, Dense, dense_features
 from router.text import Text
+from tandem.ports import Score
 from tandem.schemas.routing import Effort
 
 SURE: Final = 0.8
 """Below this P(slow) the task may well be easy, so it gets the cheaper effort."""
 DEMANDING: Final = 1.0
-"""Sum of the cues below from which a task is worth high effort: a proof alone, or two others together."""
+"""Demand from which a task is worth high effort: a proof alone, or two other cues together."""
 _CUES: Final = ("proof", "research", "planning", "deliverable", "analysis", "comparison", "constraints", "output_size", "date_range", "enumeration")
-_CUE_INDEXES: Final = tuple(DENSE_NAMES.index(name) for name in _CUES)
+_CUE_INDEXES: Final = np.array([DENSE_NAMES.index(name) for name in _CUES])
 
 
-def effort_for(text: Text, p_slow: float) -> Effort:
-    """``medium`` or ``high``; ``max`` is only ever asked for, and ``low`` belongs to the fast lane."""
-    if p_slow < SURE:
+def demand_of(dense: Dense) -> float:
+    """Sum of the cues of a demanding task, 0..len(cues)."""
+    return float(dense[_CUE_INDEXES].sum())
+
+
+def effort_for(text: Text, score: Score) -> Effort:
+    """``medium`` or ``high``; ``max`` is only ever asked for, and ``low`` belongs to the fast lane.
+
+    A score without a demand, of a backend that does not compute features, costs a pass over the text.
+    """
+    if score.p_slow < SURE:
         return "medium"
-    dense = dense_features(text)
-    return "high" if float(sum(dense[index] for index in _CUE_INDEXES)) >= DEMANDING else "medium"
+    demand = demand_of(dense_features(text)) if score.demand is None else score.demand
+    return "high" if demand >= DEMANDING else "medium"

@@ -12,19 +12,22 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from router.ask import OPTIONS
 from router.lexicon import LEXICONS, lexical_features
 from router.text import Text, code_points
 
 Buckets: TypeAlias = NDArray[np.uint16]
 Dense: TypeAlias = NDArray[np.float32]
 
-FEATURES_VERSION: Final = 1
+FEATURES_VERSION: Final = 2
 BUCKETS: Final = 1 << 16
 NGRAM_SIZES: Final = (2, 3, 4, 5)
 
 _SHAPE_NAMES: Final = (
-    "length",  # log10(1 + characters of the whole message) / 5
-    "lines",  # log10(lines of the whole message) / 2
+    "length",  # log10(1 + characters of the ask) / 5
+    "lines",  # log10(lines of the ask) / 2
+    "carried",  # log10(1 + characters that came along with the ask) / 5
+    "fenced_code",  # log10(1 + lines of fenced program text) / 2
     "chinese",  # share of Chinese among the view's characters
     "digits",  # share of digits, times 4
     "operators",  # arithmetic and comparison signs, 8 is 1
@@ -36,6 +39,7 @@ _SHAPE_NAMES: Final = (
     "formulas",  # LaTeX and equations; 2 is 1
     "enumeration",  # lines that are list items, 5 is 1
     "choices",  # options A to D, 4 is 1
+    "exam",  # three options or more: 0 or 1
     "addresses",  # URLs and file names, 2 is 1
     "output_size",  # a requested number of words, pages, paragraphs: 0 or 1
     "date_range",  # two years, or a year and "until today": 0 or 1
@@ -55,7 +59,6 @@ _CODE: Final = re.compile(
 )
 _FORMULA: Final = re.compile(r"\\[a-z]+|\$[^$\n]{1,80}\$|[a-z]\^|\b[a-z]\([a-z]\)|\b[a-z]\s?=\s?[\d(a-z]")
 _ITEM: Final = re.compile(r"^[ \t]{0,12}(?:[-*•]|\(?\d{1,2}[.)、]|[一二三四五六七八九十]、)[ \t]*\S", re.MULTILINE)
-_CHOICE: Final = re.compile(r"^[ \t]{0,12}\(?[a-j][.):、]", re.MULTILINE)
 _ADDRESS: Final = re.compile(r"https?://|www\.|\b\w+\.(?:pdf|csv|txt|py|js|json|xlsx?|docx?|md|html?|png|jpg)\b")
 _OUTPUT_SIZE: Final = re.compile(r"\d[ -]?(?:words?|pages?|paragraphs?|sections?|slides|字|页|段|章)|[一二三四五六七八九十百千万][字页]")
 _YEAR: Final = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
@@ -115,6 +118,8 @@ def _size_features(text: Text, tokens: frozenset[str]) -> list[tuple[str, float]
     return [
         ("length", min(log10(1 + text.chars) / 5, 1.0)),
         ("lines", min(log10(text.lines) / 2, 1.0)),
+        ("carried", min(log10(1 + text.carried) / 5, 1.0)),
+        ("fenced_code", min(log10(1 + text.code_lines) / 2, 1.0)),
         ("chinese", min(text.zh_chars / size, 1.0)),
         ("digits", min(4 * digits / size, 1.0)),
         ("question_marks", _capped(text.view.count("?"), 4)),
@@ -139,7 +144,8 @@ def _content_features(text: Text, asks_quantity: float) -> list[tuple[str, float
         ("code", _capped(len(_CODE.findall(view)), 3)),
         ("formulas", _capped(len(_FORMULA.findall(view)), 2)),
         ("enumeration", _capped(len(_ITEM.findall(view)), 5)),
-        ("choices", _capped(len(_CHOICE.findall(view)), 4)),
+        ("choices", _capped(text.options, 4)),
+        ("exam", float(text.options >= OPTIONS)),
         ("addresses", _capped(len(_ADDRESS.findall(view)), 2)),
         ("output_size", float(_OUTPUT_SIZE.search(view) is not None)),
         ("date_range", float(years >= 2 or (years == 1 and until_today))),

@@ -155,8 +155,10 @@ LEXICONS: Final[Mapping[str, Lexicon]] = MappingProxyType({
     "greeting": _lexicon(
         1,
         "hi, hello, hey, yo, hiya, howdy, greetings, sup, morning, good morning, good evening, good afternoon, good night, how are you, "
-        "what s up, nice to meet you, are you there, who are you, how s it going",
-        "你好 您好 嗨 哈喽 早上好 晚上好 下午好 晚安 早安 在吗 在么 你是谁 你叫什么 最近如何 吃了吗 早啊 中午好",
+        "what s up, nice to meet you, are you there, who are you, how s it going, what can you do, "
+        "your name, are you a, who made you, how old are you",
+        "你好 您好 嗨 哈喽 早上好 晚上好 下午好 晚安 早安 在吗 在么 你是谁 你叫什么 最近如何 吃了吗 早啊 中午好 "
+        "你会什么 你能做 你可以做 你会做 你有什么 你是什么 你多大 你几岁",
     ),
     "courtesy": _lexicon(
         1,
@@ -187,6 +189,32 @@ LEXICONS: Final[Mapping[str, Lexicon]] = MappingProxyType({
         "translate, rephrase, paraphrase, shorten, summarize, summarise, proofread, rewrite, spell, grammar, classify, fix the typos, one "
         "sentence, in one word, make it shorter, more polite, subject line",
         "翻译 改写 缩写 总结 概括 摘要 润色 分类 提取 一句话 造句 改错 换句话说 关键词 情感",
+    ),
+    "tasks": _lexicon(
+        4,
+        "write, compare, analyze, analyse, recommend, design, list, explain, summarize, evaluate, propose, estimate, create, include, calculate, "
+        "describe, identify, discuss, develop, justify, outline, suggest, draft, prepare, provide, investigate, find, plan, organize, book, "
+        "cover, rank, assess, consider, break down, work out, put together, come up with",
+        "写 比较 对比 分析 推荐 设计 列出 说明 总结 评估 提出 估算 制定 包括 包含 计算 描述 讨论 给出 论证 规划 "
+        "整理 收集 调研 撰写 归纳 阐述 考虑 安排 附上 预测",
+    ),
+    "deciding": _lexicon(
+        1,
+        "recommend one, which one, pick one, choose between, help me choose, help me decide, best option, which is better, should i, worth it, "
+        "make a decision, decide between, the best one, which of them, best fit, weigh up, better for",
+        "怎么选 选哪个 选哪 哪个好 哪款 哪种更 哪个更 推荐一 选一 选一款 帮我选 值不值 值得 该不该 划算 更适合 最合适 性价比 决定",
+    ),
+    "everyday_plan": _lexicon(
+        2,
+        "trip, travel, vacation, holiday, wedding, party, diet, meal plan, workout, fitness, training, moving, move, renovation, savings, saving, "
+        "retirement, career, savings plan, study plan, monthly, weekly, per month, per week, a week, month plan, on a budget, guests",
+        "旅行 旅游 婚礼 聚会 饮食 食谱 减肥 健身 训练 搬家 装修 存钱 储蓄 理财 退休 职业 "
+        "每周 每月 每天 一周 一个月 学习 备考 自驾 套餐 换工作 年会 团建",
+    ),
+    "continuation": _lexicon(
+        1,
+        "continue, go on, keep going, carry on, go ahead, proceed, and then, what else, more, again, next",
+        "继续 接着说 往下 然后呢 还有呢 下一步 再来 接着",
     ),
 })
 """Feature name to word list; the order is the order of the features."""

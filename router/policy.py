@@ -51,7 +51,7 @@ def decide(
     return Decision(
         lane=choice.lane,
         band=choice.band,
-        effort=_effort(turns, text, choice, scored.p_slow),
+        effort=_effort(turns, text, choice, scored),
         p_slow=scored.p_slow,
         p_fast_fails=scored.p_fast_fails,
         p_slow_fixes=scored.p_slow_fixes,
@@ -95,7 +95,7 @@ def _ask(turns: Turns, text: Text, score: Score) -> Ask:
     )
 
 
-def _effort(turns: Turns, text: Text, choice: Choice, p_slow: float) -> Effort:
+def _effort(turns: Turns, text: Text, choice: Choice, score: Score) -> Effort:
     """What the caller asks for, else a rule's, else low for the fast lane; a user who says "think hard" gets high."""
     if turns.effort is not None:
         return turns.effort
@@ -103,7 +103,7 @@ def _effort(turns: Turns, text: Text, choice: Choice, p_slow: float) -> Effort:
         return choice.effort
     if choice.lane == "fast":
         return "low"
-    return "high" if choice.override == "text" else effort_for(text, p_slow)
+    return "high" if choice.override == "text" else effort_for(text, score)
 
 
 __all__ = ["CALLER_SOURCES", "CALM", "SETTINGS_VERSION", "Policy", "Situation", "decide", "default_policy", "must_ask"]

@@ -13,7 +13,7 @@ from router.effort import effort_for
 from router.overrides import lane_in_words
 from router.share import SlowShare
 from router.text import read_text
-from tandem.ports import LoggedDecision
+from tandem.ports import LoggedDecision, Score
 from tandem.schemas.routing import CALLER_SOURCES, Decision, Effort, Lane
 
 _NAMED: Final = frozenset({"model", "lane"})
@@ -124,4 +124,4 @@ def _effort(logged: LoggedDecision, choice: Choice) -> Effort:
         return "low"
     if choice.override == "text":
         return "high"
-    return effort_for(read_text(logged.text), decision.p_slow) if logged.text is not None else "medium"
+    return effort_for(read_text(logged.text), Score(p_slow=decision.p_slow, contributions=())) if logged.text is not None else "medium"

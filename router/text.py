@@ -1,26 +1,32 @@
-"""What the router reads of a message: a normalised view of its head and tail, its words, and its language.
+"""What the router reads of a message: a normalised view of the ask's head and tail, its words, and its language.
 
-Knows nothing of features or lanes. Cost is bounded: only ``HEAD_CHARS + TAIL_CHARS`` characters are normalised, whatever the length of the message.
+Knows nothing of features or lanes. Cost is bounded: only ``HEAD_CHARS + TAIL_CHARS`` characters of the ask are normalised.
 """
 
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from router.ask import human_ask
 
 Codes: TypeAlias = NDArray[np.uint32]
 Language: TypeAlias = Literal["en", "zh", "other"]
 
 HEAD_CHARS: Final = 600
 TAIL_CHARS: Final = 300
-"""The ask stands at the start or the end of a message; what is between is mostly pasted material (notes/routing, section 8)."""
+"""What a long ask wants stands at its start or its end (notes/routing, section 8)."""
 VIEW_CHARS: Final = 2_000
 """NFKC can lengthen a text up to eighteenfold; the view is cut again."""
 ZH_SHARE: Final = 0.2
 """Share of Chinese among letters from which a text counts as Chinese: one Chinese character says about as much as four Latin ones."""
+
+KEPT: Final = 4
+"""The newest texts are kept, because policy, classifier and conversation each read the same message."""
 
 _SPACES: Final = re.compile(r"\s+")
 _NOT_WORD: Final = re.compile(r"[\W_]+")
@@ -31,9 +37,15 @@ class Text:
     """One message, prepared once for all features."""
 
     chars: int
-    """Length of the whole message."""
+    """Length of the ask."""
     lines: int
-    """Lines of the whole message."""
+    """Lines of the ask."""
+    carried: int
+    """Characters of the message that are not the ask: harness text, quotations, pasted material."""
+    code_lines: int
+    """Lines of fenced program text."""
+    options: int
+    """Distinct letters of answer options."""
     view: str
     """Head and tail, NFKC, lower case, line breaks kept."""
     compact: str
@@ -47,15 +59,20 @@ class Text:
     language: Language
 
 
+@lru_cache(maxsize=KEPT)
 def read_text(message: str) -> Text:
     """Prepare a message; any string is accepted, also one with lone surrogates."""
-    view = _view(message)
+    ask = human_ask(message)
+    view = _view(ask.text)
     compact = f" {_SPACES.sub(' ', view).strip()} "
     codes = code_points(compact)
     zh_chars = int(np.count_nonzero((codes >= 0x3400) & (codes <= 0x9FFF)))
     return Text(
-        chars=len(message),
-        lines=message.count("\n") + 1,
+        chars=len(ask.text),
+        lines=ask.text.count("\n") + 1,
+        carried=ask.carried,
+        code_lines=ask.code_lines,
+        options=ask.options,
         view=view,
         compact=compact,
         words=f" {_NOT_WORD.sub(' ', compact).strip()} ",
@@ -70,11 +87,11 @@ def code_points(text: str) -> Codes:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
 
 
-def _view(message: str) -> str:
-    """Head and tail of the message, normalised."""
-    if len(message) > HEAD_CHARS + TAIL_CHARS:
-        message = f"{message[:HEAD_CHARS]}\n{message[-TAIL_CHARS:]}"
-    return unicodedata.normalize("NFKC", message).lower()[:VIEW_CHARS]
+def _view(ask: str) -> str:
+    """Head and tail of the ask, normalised."""
+    if len(ask) > HEAD_CHARS + TAIL_CHARS:
+        ask = f"{ask[:HEAD_CHARS]}\n{ask[-TAIL_CHARS:]}"
+    return unicodedata.normalize("NFKC", ask).lower()[:VIEW_CHARS]
 
 
 def _language(codes: Codes, zh_chars: int) -> Language:

@@ -23,8 +23,8 @@ class Deduped:
     overlapping: int
 
 
-def dedupe(rows: Iterable[Row], scored: Iterable[str]) -> Deduped:
-    """Keep each prompt once and none that shares a 13-gram with a scored prompt."""
+def dedupe(rows: Iterable[Row], scored: Iterable[str], exempt: frozenset[str] = frozenset()) -> Deduped:
+    """Keep each prompt once and none that shares a 13-gram with a scored prompt, but for those of the ``exempt`` sources."""
     forbidden: set[str] = set()
     for text in scored:
         plain = normalise(text)
@@ -37,7 +37,7 @@ def dedupe(rows: Iterable[Row], scored: Iterable[str]) -> Deduped:
         plain = normalise(row.text)
         if plain in seen:
             repeated += 1
-        elif plain in forbidden or any(gram in forbidden for gram in _grams(plain)):
+        elif row.source not in exempt and (plain in forbidden or any(gram in forbidden for gram in _grams(plain))):
             overlapping += 1
         else:
             kept.append(row)

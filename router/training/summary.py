@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-from router.training.evaluation import Figures
+from router.training.evaluation import Figures, GainFigures, HeadFigures
 from router.training.metrics import Share
 
 
@@ -13,6 +13,8 @@ class RowCounts(TypedDict):
     repeated: int
     overlapping: int
     kept: int
+    copies: int
+    labels: int
 
 
 class Summary(TypedDict):
@@ -25,6 +27,9 @@ class Summary(TypedDict):
     rows: RowCounts
     unseen_groups: dict[str, Figures]
     baselines: dict[str, dict[str, Figures]]
+    heads: dict[str, dict[str, HeadFigures]]
+    intents: dict[str, Share]
+    gains: dict[str, GainFigures]
     sources_in_folds: dict[str, Share]
     sources_left_out: dict[str, Share]
     unseen_word_problems: Share

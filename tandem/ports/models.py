@@ -69,6 +69,8 @@ class Score:
     p_slow_fixes: float | None = None
     p_tools: float | None = None
     intent: Intent | None = None
+    demand: float | None = None
+    """How much a slow answer has to do, 0 upwards; from 1 on worth high effort. None from a backend that does not say."""
 
 
 class Classifier(Protocol):

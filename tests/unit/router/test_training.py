@@ -15,7 +15,7 @@ def randomness(seed: int) -> random.Random:
     return random.Random(seed)  # noqa: S311 - a reproducible draw, not a secret
 
 
-def row(text: str, label: int = 0, language: str = "en", source: str = "s") -> Row:
+def row(text: str, label: int | None = 0, language: str = "en", source: str = "s") -> Row:
     return Row(text=text, label=label, language=language, source=source, group=text)
 
 

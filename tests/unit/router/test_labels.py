@@ -1,0 +1,50 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from router.training.labels import read_labels
+from router.training.rows import Known
+from tandem.errors import InvalidRequest
+
+
+def write(folder: Path, *rows: object) -> Path:
+    path = folder / "labels.jsonl"
+    path.write_text("\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    return path
+
+
+def test_scores_and_wanted_lanes_become_rows(tmp_path: Path) -> None:
+    rows = read_labels(
+        write(
+            tmp_path,
+            {"text": "a", "fast_score": 0.0, "slow_score": 1.0},
+            {"text": "b", "fast_score": 1.0, "slow_score": 1.0},
+            {"text": "写", "wanted_lane": "slow"},
+            {"text": "d", "fast_score": 1.0, "slow_score": 1.0, "wanted_lane": "slow"},
+        )
+    )
+    assert [(row.text, row.label, row.language) for row in rows] == [("a", 1, "en"), ("b", 0, "en"), ("写", 1, "zh"), ("d", 1, "en")]
+    assert rows[0].known == Known(fails=1.0, fixes=1.0, gain=1.0)
+    assert rows[2].known == Known()
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"text": ""}, "text"),
+        ({"text": "a", "fast_score": 2}, "fast_score"),
+        ({"text": "a", "wanted_lane": "medium"}, "wanted_lane"),
+        ({"text": "a"}, "neither a wanted_lane nor both scores"),
+        ({"text": "a", "fast_score": 1.0}, "neither a wanted_lane nor both scores"),
+        ({"text": "a", "wanted_lane": "fast", "surprise": 1}, "surprise"),
+    ],
+)
+def test_a_bad_line_is_named(row: object, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=rf"line 3, is no label \(.*{problem}"):
+        read_labels(write(tmp_path, {"text": "a", "wanted_lane": "fast"}, row))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"nowhere\.jsonl.*cannot be read"):
+        read_labels(tmp_path / "nowhere.jsonl")
