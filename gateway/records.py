@@ -126,7 +126,7 @@ class Recorder:
         self._metrics.decisions.labels(decision.lane).inc()
         self._metrics.bands.labels(decision.band, decision.arm).inc()
         self._metrics.overrides.labels(decision.override or "none").inc()
-        self._metrics.decision_time.observe(decision.latency_us / 1_000_000)
+        self._metrics.decision_time.labels(decision.backend).observe(decision.latency_us / 1_000_000)
 
     def _note(self, record: Finished) -> None:
         lane = record.lane or "none"

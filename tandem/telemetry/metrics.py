@@ -35,7 +35,7 @@ class Metrics:
     overrides: Counter
     """Routing decisions by ``source``: who decided in place of the score, or none."""
     decision_time: Histogram
-    """CPU seconds of a routing decision."""
+    """CPU seconds of a routing decision, by the ``backend`` that scored it (linear, readout, decision_model)."""
     policy_revision: Gauge
     """Revision of the routing that this process follows; in a dispatcher, that its rollout watch has seen."""
     scorers: Counter
@@ -93,7 +93,9 @@ def new_metrics(registry: CollectorRegistry | None = None) -> Metrics:
         decisions=Counter("tandem_router_decisions", "Routing decisions.", ["lane"], registry=registry),
         bands=Counter("tandem_router_bands", "Routing decisions by band.", ["band", "arm"], registry=registry),
         overrides=Counter("tandem_router_overrides", "Routing decisions by who overrode the score.", ["source"], registry=registry),
-        decision_time=Histogram("tandem_router_decision_seconds", "CPU time of a routing decision.", buckets=DECISION_BUCKETS_S, registry=registry),
+        decision_time=Histogram(
+            "tandem_router_decision_seconds", "CPU time of a routing decision.", ["backend"], buckets=DECISION_BUCKETS_S, registry=registry
+        ),
         policy_revision=Gauge("tandem_router_policy_revision", "Revision of the routing that is followed.", registry=registry),
         scorers=Counter("tandem_router_scorers", "Asked scoring backends.", ["backend", "outcome"], registry=registry),
         outcomes=Counter("tandem_router_outcomes", "What was learnt of decisions.", ["kind"], registry=registry),

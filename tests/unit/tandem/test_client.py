@@ -17,6 +17,8 @@ from tandem.client.waiting import Waiting
 from tandem.schemas.events import STREAM_RESET, Event, JobEvent
 from tandem.schemas.inputs import InputAnswer
 from tandem.schemas.jobs import Job, JobChange, JobRequest, JobRetry, JobStatus, JobView
+from tandem.schemas.outcomes import FeedbackCreate, LabelVerdict, OutcomeImport
+from tandem.schemas.policies import PolicyDraft, Publish, ReplayRequest, RollBack, RoutingPolicy
 from tandem.schemas.schedules import ScheduleChange, ScheduleCreate
 from tandem.schemas.webhooks import EndpointChange, EndpointCreate
 from tandem.sse import event_frame
@@ -331,6 +333,30 @@ DELIVERY = {
     "tries": 0, "status_code": None, "reason": None, "next_attempt_at": None, "created_at": NOW,
 }  # fmt: skip
 OPERATIONS = {"at": NOW, "by_status": {"queued": 2}, "oldest_queued_s": 3, "queued_by_key": {"a": 2}, "last_claim_s": None, "webhooks": {}}
+POLICY: dict[str, JsonValue] = {
+    "version": "pol_1",
+    "number": 1,
+    "status": "draft",
+    "policy": {},
+    "parent": None,
+    "author": "key_1",
+    "note": "",
+    "created_at": NOW,
+}
+STATE = {"revision": 4, "active": "pol_1"}
+UNKNOWN: dict[str, JsonValue] = {"value": None, "n": 0}
+REPLAY: dict[str, JsonValue] = {
+    "policy": {}, "decisions": 0, "slow_share_before": UNKNOWN, "slow_share": UNKNOWN, "check_share": UNKNOWN, "by_language": {}, "by_intent": {},
+    "flips": 0, "examples": [], "queue_wait_s": UNKNOWN, "slow_seconds": UNKNOWN, "quality": UNKNOWN, "quality_basis": "unknown",
+}  # fmt: skip
+STATS: dict[str, object] = {
+    "since": NOW, "versions": [], "by_language": {}, "by_intent": {}, "overrides": {}, "p_slow_histogram": [0] * 20, "drift": [],
+    "oldest_queued_s": 0,
+}  # fmt: skip
+SHADOW = {"version": None, "decisions": 0, "agreement": UNKNOWN, "slow_share_before": UNKNOWN, "slow_share": UNKNOWN, "to_slow": 0, "to_fast": 0}
+LABEL = {
+    "id": "out_1", "decision_id": "dec_1", "kind": "reask", "source": "gateway", "status": "approved", "wanted_lane": "slow", "created_at": NOW,
+}  # fmt: skip
 SINCE = datetime(2026, 1, 2, tzinfo=UTC)
 CALLS: list[tuple[Callable[[TandemClient], object], str, str, JsonValue, object]] = [
     (lambda t: t.change_job("job_1", JobChange(priority=1)), "PATCH", "/v1/jobs/job_1", {"priority": 1}, job_json()),
@@ -348,6 +374,30 @@ CALLS: list[tuple[Callable[[TandemClient], object], str, str, JsonValue, object]
     (lambda t: t.job_trace("job_1"), "GET", "/v1/jobs/job_1/trace", None, {"job_id": "job_1", "spans": []}),
     (lambda t: t.job_artifacts("job_1"), "GET", "/v1/jobs/job_1/artifacts", None, {"data": [ARTIFACT]}),
     (lambda t: t.read_artifact("job_1", "art_1"), "GET", "/v1/jobs/job_1/artifacts/art_1", None, {"any": "bytes"}),
+    (lambda t: t.draft_policy(PolicyDraft(policy=RoutingPolicy(explore=0.01))), "POST", "/v1/router/policies", {"policy": {"explore": 0.01}}, POLICY),
+    (lambda t: t.list_policies(), "GET", "/v1/router/policies", None, {"data": [POLICY]}),
+    (lambda t: t.get_policy("pol_1"), "GET", "/v1/router/policies/pol_1", None, POLICY),
+    (lambda t: t.validate_policy("pol_1"), "GET", "/v1/router/policies/pol_1/validation", None, {"problems": [], "judged_on": 0}),
+    (lambda t: t.diff_policies("pol_1", "settings"), "GET", "/v1/router/policies/pol_1/diff", None, {"data": [], "against": "settings"}),
+    (lambda t: t.publish_policy("pol_1", Publish(percent=5)), "POST", "/v1/router/policies/pol_1/publish", {"percent": 5}, STATE),
+    (lambda t: t.advance_rollout(3), "POST", "/v1/router/advance", {"expected_revision": 3}, STATE),
+    (lambda t: t.roll_back_policy(RollBack(to="settings")), "POST", "/v1/router/rollback", {"to": "settings"}, STATE),
+    (lambda t: t.throw_kill_switch("rules"), "PUT", "/v1/router/kill", {"mode": "rules", "note": ""}, STATE),
+    (lambda t: t.release_kill_switch(), "DELETE", "/v1/router/kill", None, STATE),
+    (lambda t: t.routing_state(), "GET", "/v1/router/state", None, STATE),
+    (lambda t: t.routing_history(), "GET", "/v1/router/history", None, {"data": []}),
+    (lambda t: t.replay_policy(ReplayRequest(limit=9)), "POST", "/v1/router/replay", {"limit": 9}, REPLAY),
+    (lambda t: t.router_stats(), "GET", "/v1/router/stats", None, STATS),
+    (lambda t: t.shadow_report(), "GET", "/v1/router/shadow", None, SHADOW),
+    (lambda t: t.set_shadow("pol_1"), "PUT", "/v1/router/shadow", {"version": "pol_1"}, STATE),
+    (lambda t: t.end_shadow(), "DELETE", "/v1/router/shadow", None, STATE),
+    (lambda t: t.list_labels("pending"), "GET", "/v1/router/labels", None, {"data": [LABEL]}),
+    (lambda t: t.import_labels([OutcomeImport(text="x", fast_score=0, slow_score=1)]), "POST", "/v1/router/labels",
+     {"rows": [{"text": "x", "fast_score": 0.0, "slow_score": 1.0}]}, {"decision_ids": ["dec_1"]}),
+    (lambda t: t.judge_label("out_1", LabelVerdict(status="approved")), "POST", "/v1/router/labels/out_1", {"status": "approved"}, LABEL),
+    (lambda t: t.export_labels(), "GET", "/v1/router/labels/export", None, LABEL),
+    (lambda t: t.give_feedback(FeedbackCreate(decision_id="dec_1", kind="thumbs_up")), "POST", "/v1/feedback",
+     {"decision_id": "dec_1", "kind": "thumbs_up"}, {"decision_id": "dec_1", "kind": "thumbs_up", "wanted_lane": None}),
     (lambda t: t.operations(), "GET", "/v1/operations", None, OPERATIONS),
     (lambda t: t.create_schedule(ScheduleCreate(name="n", cron="* * * * *", request=JobRequest(input="x"))), "POST", "/v1/schedules",
      {"name": "n", "cron": "* * * * *", "request": {"input": "x"}}, SCHEDULE),

@@ -32,7 +32,7 @@ def test_every_metric_is_exposed_under_our_prefix() -> None:
 
 
 def test_no_metric_is_labelled_by_an_id_or_a_text() -> None:
-    allowed = {"door", "lane", "status", "outcome", "kind", "state", "action", "code"}
+    allowed = {"door", "lane", "status", "outcome", "kind", "state", "action", "code", "band", "arm", "source", "backend"}
     metrics = new_metrics()
     labels = {label for field in fields(metrics) if field.name != "registry" for label in getattr(metrics, field.name)._labelnames}
     assert labels <= allowed
