@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "explain": "Say how one message would be routed, and why.",
     "eval": "Judge the router on public outcomes, calibration, robustness and slow share.",
     "train": "Train the scoring artefact from the public sets.",
+    "calibrate": "Fit an artefact's probabilities to labelled rows, its weights unchanged.",
     "policies": "Draft, look at, publish and withdraw routing policies.",
     "replay": "Say what a policy would have done with logged traffic.",
     "labels": "Look at, approve, reject and export labels.",
