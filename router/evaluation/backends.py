@@ -82,7 +82,8 @@ async def compare(
 ) -> tuple[ScorerCalibration, dict[str, Any]]:
     """The calibration of the model asked, and the figures of both backends."""
     randomness = random.Random(SEED)  # noqa: S311 - a reproducible draw, not a secret
-    rows = dedupe([row for _, some in read_rows(data, randomness, most_per_source=TRAIN_PER_SOURCE) for row in some], scored_texts(data)).rows
+    read = [row for _, some in read_rows(data, randomness, most_per_source=TRAIN_PER_SOURCE) for row in some]
+    rows = [row for row in dedupe(read, scored_texts(data)).rows if row.label in (0, 1)]
     unseen = draw(rows, count, randomness)
     report(f"{len(unseen)} rows drawn of {len(rows)}")
     try:
@@ -92,7 +93,7 @@ async def compare(
         await model.close()
     report("training the linear model on the others")
     linear = ask_linear(rows, unseen)
-    labels = np.array([float(row.label) for row in unseen])
+    labels = np.array([float(row.label == 1) for row in unseen])
     languages = [row.language for row in unseen]
     maps = fit_calibration(asked.scores, labels, np.ones(len(labels)), languages)
     calibration = ScorerCalibration(
@@ -131,7 +132,7 @@ def ask_linear(rows: Sequence[Row], unseen: Sequence[Row]) -> Asked:
     groups = {row.group for row in unseen}
     seen = [row for row in rows if row.group not in groups]
     matrix = Matrix([row.text for row in (*seen, *unseen)])
-    labels = np.array([float(row.label) for row in seen])
+    labels = np.array([float(row.label == 1) for row in seen])
     model = matrix.fit(np.arange(len(seen)), labels, balanced_weights(seen))
     shipped = load_classifier()
     seconds: list[float] = []
@@ -139,7 +140,7 @@ def ask_linear(rows: Sequence[Row], unseen: Sequence[Row]) -> Asked:
         started = time.perf_counter()
         shipped.score(Turns(text=row.text))
         seconds.append(time.perf_counter() - started)
-    return Asked(matrix.scores(model, np.arange(len(seen), len(seen) + len(unseen))), np.array(seconds))
+    return Asked(np.ravel(matrix.scores(model, np.arange(len(seen), len(seen) + len(unseen)))), np.array(seconds))
 
 
 async def ask_model(model: DecisionModel, rows: Sequence[Row], report: Report) -> Asked:
@@ -158,7 +159,7 @@ async def ask_model(model: DecisionModel, rows: Sequence[Row], report: Report) -
 
 def figures_of(asked: Asked, rows: Sequence[Row]) -> dict[str, Any]:
     """Figures per language and of all rows, each row calibrated by folds that did not hold it."""
-    labels = np.array([float(row.label) for row in rows])
+    labels = np.array([float(row.label == 1) for row in rows])
     languages = np.array([row.language for row in rows])
     p = _cross_calibrated(asked.scores, labels, [row.language for row in rows])
     figures: dict[str, Any] = {}

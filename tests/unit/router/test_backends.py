@@ -164,7 +164,7 @@ def test_rows_are_drawn_alike_from_languages_lanes_and_sources() -> None:
 def test_figures_tell_a_backend_that_knows_from_one_that_does_not() -> None:
     rows = draw(rows_of(60), 60, random.Random(1))  # noqa: S311 - a reproducible draw
     noise = np.random.default_rng(1)
-    labels = np.array([float(row.label) for row in rows])
+    labels = np.array([float(row.label == 1) for row in rows])
     seconds = np.full(len(rows), 0.002)
     knowing = figures_of(Asked(noise.normal(2 * labels - 1, 1), seconds), rows)
     guessing = figures_of(Asked(noise.normal(0, 1, len(rows)), seconds), rows)
