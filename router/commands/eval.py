@@ -10,10 +10,10 @@ from router.artifacts import SHIPPED
 from router.commands.deciding import open_deciding
 from router.evaluation.outcomes import read_peers
 from router.evaluation.plot import reliability_svg
-from router.evaluation.protocol import RESAMPLES
 from router.evaluation.reliability import read_predictions
 from router.evaluation.report import Evaluated, Report, evaluate
 from router.evaluation.tables import render
+from router.training.protocol import RESAMPLES
 from tandem.cli.console import note, say
 from tandem.errors import InvalidRequest
 from tandem.settings import Settings

@@ -13,9 +13,9 @@ from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
 from router.evaluation.outcomes import OutcomeSet, quality_gain
-from router.evaluation.protocol import Floats
 from router.features import BUCKETS, DENSE_NAMES, extract
 from router.text import read_text
+from router.training.protocol import Floats
 
 Ints: TypeAlias = NDArray[np.int64]
 

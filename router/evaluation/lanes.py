@@ -8,10 +8,10 @@ import numpy as np
 
 from router.evaluation.material import Probe
 from router.evaluation.outcomes import Peers, peer_scores
-from router.evaluation.protocol import Floats
 from router.policy import Policy, decide
 from router.text import read_text
 from router.training.metrics import Share, share_of
+from router.training.protocol import Floats
 from tandem.ports import Classifier, Turns
 
 EQUAL_SHARES: Final = (0.05, 0.10, 0.20)

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from router.evaluation.protocol import Floats, Outcomes
 from router.training.predictions import prompt_key
+from router.training.protocol import Floats, Outcomes
 from tandem.errors import InvalidRequest
 
 SETS: Final = {"gsm8k": "routellm_gsm8k_dev", "mmlu": "routellm_mmlu_dev"}

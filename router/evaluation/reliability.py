@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
 from router.evaluation.outcomes import read_lines
-from router.evaluation.protocol import Floats
 from router.training.metrics import ECE_BINS, auroc, brier, calibration_error
+from router.training.protocol import Floats
 from tandem.errors import InvalidRequest
 
 Mask = NDArray[np.bool_]

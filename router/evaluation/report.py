@@ -21,8 +21,11 @@ Progress = Callable[[str], None]
 
 EVERYDAY: Final[Mapping[str, Sequence[str]]] = {"en": ("assistant (en)", "support (en)"), "zh": ("task dialogue (zh)",)}
 """Kinds of traffic that should stay fast."""
-LABELS_KEY: Final = "routellm_labels"
-UNSAID: Final = "not said: the metrics.json beside the artefact has no `routellm_labels`, so take the figures as shipped for in-domain ones"
+GAINS_KEY: Final = "gains"
+"""Figures of the heads that learn from these sets' outcomes; an artefact without such heads has none."""
+SEEN: Final = "in it, as labels of the gain heads. The line as shipped is therefore of rows it has seen; read the one of unseen rows"
+UNSEEN: Final = "not in it, so the line as shipped shows transfer"
+UNSAID: Final = "unknown, as no metrics.json is beside the artefact; take the line as shipped for rows it has seen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,5 +92,4 @@ def labels_used(artifact: Path | None) -> str:
     path = (artifact or SHIPPED).with_name("metrics.json")
     if not path.is_file():
         return UNSAID
-    said = json.loads(path.read_text(encoding="utf-8")).get(LABELS_KEY)
-    return said if isinstance(said, str) else UNSAID
+    return SEEN if json.loads(path.read_text(encoding="utf-8")).get(GAINS_KEY) else UNSEEN

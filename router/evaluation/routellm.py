@@ -8,9 +8,9 @@ import numpy as np
 
 from router.evaluation.in_domain import GOLD_ROWS, GOLD_SEEDS, FeatureRidge, cross_validated, from_gold
 from router.evaluation.outcomes import OutcomeSet, Peers, peer_scores, quality_gain
-from router.evaluation.protocol import Floats, Interval, Judged, Outcomes, ProtocolFigures, apgr_difference, best_constant, figures_of, judge
 from router.training.metrics import auroc
-from router.training.predictions import prompt_key
+from router.training.predictions import twin_key
+from router.training.protocol import Floats, Interval, Judged, Outcomes, ProtocolFigures, apgr_difference, best_constant, figures_of, judge
 from tandem.ports import Classifier, Turns
 
 AS_IS: Final = "router, as shipped"
@@ -72,7 +72,7 @@ class Contenders:
     classifier: Classifier
     peers: Peers
     unseen: Mapping[str, float]
-    """Per prompt key, P(slow) by a model that did not see the prompt; may be empty."""
+    """Per ``twin_key``, P(slow) by a model that did not see the prompt; may be empty."""
 
 
 def judge_sets(sets: Sequence[OutcomeSet], contenders: Contenders, *, seed: int, resamples: int) -> dict[str, SetFigures]:
@@ -118,7 +118,7 @@ def baselines(one: OutcomeSet, peers: Peers) -> dict[str, Floats]:
 
 def _of_unseen(one: OutcomeSet, unseen: Mapping[str, float]) -> dict[str, Floats]:
     """Nothing where a prompt is missing: a table on fewer rows could not be compared."""
-    found = [unseen.get(prompt_key(prompt)) for prompt in one.prompts]
+    found = [unseen.get(twin_key(prompt)) for prompt in one.prompts]
     known = [p for p in found if p is not None]
     return {UNSEEN: np.array(known)} if len(known) == len(found) else {}
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from router.evaluation.lanes import LaneFigures, Lanes
-from router.evaluation.protocol import Interval
 from router.evaluation.reliability import Reliability
 from router.evaluation.report import Report
 from router.evaluation.robustness import Flips
 from router.evaluation.routellm import AS_IS, SetFigures
 from router.evaluation.weeks import Weeks
 from router.training.metrics import Share
+from router.training.protocol import Interval
 
 SET_NAMES: Final = {"gsm8k": "GSM8K", "mmlu": "MMLU"}
 

@@ -12,7 +12,7 @@ from typing import Final, TypedDict
 import numpy as np
 
 from router.evaluation.material import halves
-from router.evaluation.protocol import Floats
+from router.training.protocol import Floats
 from tandem.ports import Classifier, Turns
 
 WEEKDAY: Final = {

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from router.evaluation.protocol import Interval
 from router.training.evaluation import Figures, GainFigures, HeadFigures
 from router.training.metrics import Share
+from router.training.protocol import Interval
 from router.training.summary import Summary
 
 _DATA = """\

@@ -9,11 +9,11 @@ from typing import Final, TypedDict
 
 import numpy as np
 
-from router.evaluation.protocol import Outcomes, ProtocolFigures, figures_of, judge
 from router.heads import FAST_FAILS, FIRST_INTENT, INTENTS, KIND, PLACES, SLOW_FIXES, TOOLS, Blend
 from router.training.fit import Calibration, Floats, fit_calibration, probabilities
 from router.training.metrics import Share, auroc, brier, calibration_error, share_of
 from router.training.problem import FOLDS, Flags, Problem, Report
+from router.training.protocol import Outcomes, ProtocolFigures, figures_of, judge
 
 THRESHOLD: Final = 0.5
 GOLD_ROWS: Final = 1_500

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from router.training.dedupe import normalise
 from router.training.rows import Row
 
 
@@ -16,11 +17,16 @@ def prompt_key(prompt: str) -> str:
     return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def twin_key(prompt: str) -> str:
+    """The same for prompts that training takes for one, of which it keeps the first."""
+    return prompt_key(normalise(prompt))
+
+
 def write_predictions(path: Path, rows: Sequence[Row], p: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
     """JSON lines. A row without a label, or of weight 0, is not judged by it, but its order among the outcomes of two models can be."""
     lines = [
         {
-            "key": prompt_key(row.text),
+            "key": twin_key(row.text),
             "source": row.source,
             "language": row.language,
             "group": row.group,

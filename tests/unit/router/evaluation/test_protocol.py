@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from router.evaluation.protocol import Floats, Outcomes, apgr, apgr_difference, best_constant, break_ties, cpt, figures_of, judge, sweep
+from router.training.protocol import Floats, Outcomes, apgr, apgr_difference, best_constant, break_ties, cpt, figures_of, judge, sweep
 from tandem.errors import InvalidRequest
 
 

@@ -7,10 +7,11 @@ import pytest
 from router.evaluation.in_domain import FeatureRidge, cross_validated, from_gold
 from router.evaluation.material import FILES, read_material
 from router.evaluation.outcomes import OutcomeSet, PeerScore, read_outcome_sets, read_peers
-from router.evaluation.protocol import Outcomes
-from router.evaluation.report import UNSAID, labels_used
+from router.evaluation.report import SEEN, UNSAID, labels_used
+from router.evaluation.report import UNSEEN as NOT_SEEN
 from router.evaluation.routellm import AS_IS, IN_DOMAIN, LENGTH, QUERY_ORACLE, SUBJECT_ORACLE, TRANSFER, UNSEEN, Contenders, judge_sets
-from router.training.predictions import prompt_key
+from router.training.predictions import prompt_key, twin_key
+from router.training.protocol import Outcomes
 from tandem.errors import InvalidRequest
 from tandem.ports import Score, Turns
 
@@ -27,7 +28,7 @@ class ByLength:
 def test_every_router_is_judged_on_every_set(data: Path) -> None:
     sets = read_outcome_sets(data)
     peers = {prompt_key(prompt): {"peer": PeerScore(score=1.0, tier=0, us=1.0)} for one in sets for prompt in one.prompts}
-    unseen = {prompt_key(prompt): 0.5 for prompt in sets[0].prompts}
+    unseen = {twin_key(prompt.upper()): 0.5 for prompt in sets[0].prompts}
     found = judge_sets(sets, Contenders(ByLength(), peers, unseen), seed=1, resamples=20)
     assert list(found) == ["gsm8k", "mmlu"]
     assert set(found["gsm8k"]["routers"]) == {AS_IS, UNSEEN, IN_DOMAIN, TRANSFER, LENGTH, "peer", QUERY_ORACLE}
@@ -105,10 +106,10 @@ def test_material_of_another_shape_is_told(tmp_path: Path) -> None:
         read_material(tmp_path)
 
 
-def test_what_an_artefact_says_of_its_labels_is_quoted(tmp_path: Path) -> None:
+def test_whether_an_artefact_has_seen_the_outcomes_is_told(tmp_path: Path) -> None:
     manifest = tmp_path / "linear.json"
     assert labels_used(manifest) == UNSAID
-    (tmp_path / "metrics.json").write_text(json.dumps({"routellm_labels": "none"}), encoding="utf-8")
-    assert labels_used(manifest) == "none"
+    (tmp_path / "metrics.json").write_text(json.dumps({"gains": {"mmlu": {}}}), encoding="utf-8")
+    assert labels_used(manifest) == SEEN
     (tmp_path / "metrics.json").write_text("{}", encoding="utf-8")
-    assert labels_used(manifest) == UNSAID
+    assert labels_used(manifest) == NOT_SEEN
