@@ -26,6 +26,7 @@ class _PredictionRow(BaseModel):
     label: float | None = Field(default=None, ge=0, le=1)
     weight: float = Field(default=1.0, ge=0)
     p: float = Field(ge=0, le=1)
+    score: float | None = None
     key: str = ""
 
 
@@ -42,7 +43,7 @@ class Predictions:
     languages: NDArray[np.str_]
     sources: NDArray[np.str_]
     by_key: Mapping[str, float]
-    """Probabilities per prompt key, also of rows without a label."""
+    """Per ``twin_key`` the score that orders the rows, or the probability where none is given; also of rows without a label."""
 
 
 class Bin(TypedDict):
@@ -99,7 +100,7 @@ def read_predictions(path: Path) -> Predictions:
         weights=np.array([row.weight for row in labelled]),
         languages=np.array([row.language for row in labelled]),
         sources=np.array([row.source for row in labelled]),
-        by_key={row.key: row.p for row in rows if row.key},
+        by_key={row.key: row.p if row.score is None else row.score for row in rows if row.key},
     )
 
 

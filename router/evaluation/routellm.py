@@ -72,7 +72,7 @@ class Contenders:
     classifier: Classifier
     peers: Peers
     unseen: Mapping[str, float]
-    """Per ``twin_key``, P(slow) by a model that did not see the prompt; may be empty."""
+    """Per ``twin_key``, the score by a model that did not see the prompt; may be empty."""
 
 
 def judge_sets(sets: Sequence[OutcomeSet], contenders: Contenders, *, seed: int, resamples: int) -> dict[str, SetFigures]:

@@ -96,7 +96,7 @@ def train(
     p = cross_calibrated(problem, KIND, scores)
     if predictions is not None:
         own = np.flatnonzero(~problem.is_copy)
-        write_predictions(predictions, [row for row in problem.rows if not row.is_copy], p[own], problem.weights[KIND][own])
+        write_predictions(predictions, [row for row in problem.rows if not row.is_copy], p[own], scores[own], problem.weights[KIND][own])
     report("leaving out one source at a time")
     left_out = leave_one_source_out(problem, blend, outputs, slow, report)
     report("RouteLLM's protocol")

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from router.training.dedupe import normalise
 from router.training.rows import Row
 
+Floats = NDArray[np.float64]
+
 
 def prompt_key(prompt: str) -> str:
     """Names a prompt without showing it."""
@@ -22,8 +24,11 @@ def twin_key(prompt: str) -> str:
     return prompt_key(normalise(prompt))
 
 
-def write_predictions(path: Path, rows: Sequence[Row], p: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
-    """JSON lines. A row without a label, or of weight 0, is not judged by it, but its order among the outcomes of two models can be."""
+def write_predictions(path: Path, rows: Sequence[Row], p: Floats, scores: Floats, weights: Floats) -> None:
+    """JSON lines of P(slow) by maps that did not see the row, and of the score before them, which orders rows of different folds.
+
+    A row without a label, or of weight 0, is not judged by it, but its order among the outcomes of two models can be.
+    """
     lines = [
         {
             "key": twin_key(row.text),
@@ -33,7 +38,8 @@ def write_predictions(path: Path, rows: Sequence[Row], p: NDArray[np.float64], w
             "label": row.label,
             "weight": round(float(weight), 6),
             "p": round(float(chance), 9),
+            "score": round(float(score), 6),
         }
-        for row, chance, weight in zip(rows, p, weights, strict=True)
+        for row, chance, score, weight in zip(rows, p, scores, weights, strict=True)
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

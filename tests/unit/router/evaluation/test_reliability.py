@@ -2,10 +2,13 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 
 from router.evaluation.plot import reliability_svg
 from router.evaluation.reliability import Bin, judge_reliability, read_predictions
+from router.training.predictions import twin_key, write_predictions
+from router.training.rows import make_row
 from tandem.errors import InvalidRequest
 
 
@@ -54,11 +57,11 @@ def test_rows_without_label_or_weight_are_kept_for_their_key_alone(tmp_path: Pat
     rows: list[dict[str, object]] = [
         *rows_of("en", 0.5, 10, 10),
         {"source": "s", "language": "en", "label": None, "p": 0.7, "key": "a"},
-        {"source": "s", "language": "en", "label": 1, "weight": 0, "p": 0.8, "key": "b"},
+        {"source": "s", "language": "en", "label": 1, "weight": 0, "p": 0.8, "score": 2.5, "key": "b"},
     ]
     found = read_predictions(write(tmp_path / "p.jsonl", rows))
     assert len(found.p) == 20
-    assert found.by_key == {"a": 0.7, "b": 0.8}
+    assert found.by_key == {"a": 0.7, "b": 2.5}
 
 
 @pytest.mark.parametrize(
@@ -88,3 +91,13 @@ def test_the_plot_is_an_image_with_a_dot_per_bin() -> None:
     assert "English: ECE 0.100" in drawn
     x, y = float(dots[0].attrib["cx"]), float(dots[0].attrib["cy"])
     assert (x, y) == (48 + 26, 48 + 0.8 * 260)
+
+
+def test_what_training_writes_is_read_back_without_a_prompt(tmp_path: Path) -> None:
+    rows = [make_row(f"question {n}", "slow" if n % 2 else "fast", "made up", n) for n in range(20)]
+    path = tmp_path / "p.jsonl"
+    write_predictions(path, rows, np.linspace(0, 1, 20), np.linspace(-3, 3, 20), np.ones(20))
+    found = read_predictions(path)
+    assert found.by_key[twin_key("Question  19")] == 3.0
+    assert found.labels.tolist() == [0.0, 1.0] * 10
+    assert "question" not in path.read_text(encoding="utf-8")
