@@ -57,8 +57,8 @@ class BlendNumbers(Wire):
     """As ``router.heads.Blend``."""
 
     limit: float = Field(gt=0, allow_inf_nan=False)
-    exam_kind: float = Field(allow_inf_nan=False)
     exam_slope: float = Field(allow_inf_nan=False)
+    exam_fails: float = Field(allow_inf_nan=False)
     exam_offset: float = Field(allow_inf_nan=False)
     math_slope: float = Field(allow_inf_nan=False)
     math_offset: float = Field(allow_inf_nan=False)

@@ -104,7 +104,7 @@ class LinearClassifier:
         kind = float(outputs[PLACES[KIND]])
         share = blend.kind_share(kind, exam)
         gains = [
-            (EXAM_GAIN, blend.exam_part(float(outputs[PLACES[EXAM_GAIN]]), exam)),
+            (EXAM_GAIN, blend.exam_part(float(outputs[PLACES[EXAM_GAIN]]), float(outputs[PLACES[FAST_FAILS]]), exam)),
             (MATH_GAIN, blend.math_part(float(outputs[PLACES[MATH_GAIN]]), math)),
         ]
         slow = self._calibrations.slow.map_for(text.language)

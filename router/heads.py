@@ -59,15 +59,16 @@ class Heads:
 class Blend:
     """How the kind of an ask and the gain within its kind make one score.
 
-    ``score = bend(kind) * (1 - exam + exam_kind * exam) + exam * (exam_offset + exam_slope * gain) + math * (math_offset + math_slope * gain)``
+    ``score = bend(kind) * (1 - exam) + exam * (exam_offset + exam_slope * gain + exam_fails * fails) + math * (math_offset + math_slope * gain)``
 
-    with ``exam`` 0 or 1, ``math`` the probability of the mathematical intent where there is no exam, and ``bend(x) = limit * tanh(x / limit)``: the
-    kind decides between lanes, and where it is certain the gain ranks.
+    with ``exam`` 0 or 1, ``math`` the probability of the mathematical intent where there is no exam, ``fails`` the output of that name, and
+    ``bend(x) = limit * tanh(x / limit)``: the kind decides between lanes, and where it is certain the gain ranks. Of exam questions the kind says
+    nothing that their outcomes do not say better.
     """
 
     limit: float
-    exam_kind: float
     exam_slope: float
+    exam_fails: float
     exam_offset: float
     math_slope: float
     math_offset: float
@@ -75,10 +76,10 @@ class Blend:
     def kind_share(self, kind: float, exam: float) -> float:
         """Factor from the kind's log-odds to their part in the score."""
         bent = self.limit * tanh(kind / self.limit) / kind if kind else 1.0
-        return bent * (1 - exam + self.exam_kind * exam)
+        return bent * (1 - exam)
 
-    def exam_part(self, gain: float, exam: float) -> float:
-        return exam * (self.exam_offset + self.exam_slope * gain)
+    def exam_part(self, gain: float, fails: float, exam: float) -> float:
+        return exam * (self.exam_offset + self.exam_slope * gain + self.exam_fails * fails)
 
     def math_part(self, gain: float, math: float) -> float:
         return math * (self.math_offset + self.math_slope * gain)

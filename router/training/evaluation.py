@@ -9,7 +9,7 @@ from typing import Final, TypedDict
 
 import numpy as np
 
-from router.heads import FAST_FAILS, FIRST_INTENT, INTENTS, KIND, PLACES, SLOW_FIXES, TOOLS, Blend
+from router.heads import EXAM_GAIN, FAST_FAILS, FIRST_INTENT, INTENTS, KIND, PLACES, SLOW_FIXES, TOOLS, Blend
 from router.training.fit import Calibration, Floats, fit_calibration, probabilities
 from router.training.metrics import Share, auroc, brier, calibration_error, share_of
 from router.training.problem import FOLDS, Flags, Problem, Report
@@ -141,12 +141,14 @@ def gains(problem: Problem, blend: Blend, outputs: Floats, scores: Floats, seed:
 
 
 def _from_gold(problem: Problem, blend: Blend, outputs: Floats, rows: np.ndarray, seed: int) -> float:
-    """APGR on the rows that were not drawn, by a gain learnt from the drawn ones."""
+    """APGR on the rows that were not drawn, by outcomes of the drawn ones and of no other row of the set."""
     order = np.random.default_rng(seed).permutation(rows)
     gold, unseen = order[:GOLD_ROWS], order[GOLD_ROWS:]
     relearnt = outputs.copy()
-    place = PLACES["exam_gain"]
-    relearnt[unseen, place] = problem.matrix.scores(problem.fit_exam(gold), unseen)[:, 0]
+    is_seen = np.ones(len(problem.rows), dtype=np.bool_)
+    is_seen[unseen] = False
+    relearnt[unseen, PLACES[EXAM_GAIN]] = problem.matrix.scores(problem.fit_exam(gold), unseen)[:, 0]
+    relearnt[unseen, PLACES[FAST_FAILS]] = problem.matrix.scores(problem.fit_head(FAST_FAILS, is_seen), unseen)[:, 0]
     outcomes = _outcomes(problem, unseen)
     if outcomes is None:
         return 0.5

@@ -5,6 +5,7 @@ calculations the solution takes from questions without outcomes. Both end as pla
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
@@ -57,46 +58,76 @@ def fit_math_gain(matrix: Matrix, rows: Ints, gains: Floats, steps: StepsHead, w
     return LinearModel(rest.weights + STEP_GAIN * steps.model.weights, rest.intercepts + STEP_GAIN * steps.model.intercepts)
 
 
-def fit_blend(kinds: Floats, exam: tuple[Ints, Floats], math: tuple[Ints, Floats], needs: Floats) -> Blend:
-    """How strongly a gain counts: by logistic regression of the need (weak wrong, strong right) within each set, both outcomes weighing the same.
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Unseen rows that a blend is fitted on."""
+
+    columns: Floats
+    """What is blended (rows, columns)."""
+    answers: Floats
+    """1: needs the slow lane (rows,)."""
+    weights: Floats
+    """(rows,)"""
+
+
+def fit_blend(exam: Sample, exam_lanes: Sample, math: Sample) -> Blend:
+    """How strongly gain and failure count, by logistic regression; yes and no weigh the same.
 
     Args:
-        kinds: Log-odds of the kind of all rows.
-        exam: Rows of exam questions, and their gains by models that did not see them.
-        math: The same of word problems.
-        needs: 1 where the weak model fails and the strong one does not (all rows).
+        exam: Gain and failure of exam questions with outcomes, and whether the weak model failed and the strong one did not: the slopes, which rank.
+        exam_lanes: The same of exam questions with a lane: with the former, each set weighing the same, they set how far the ranks spread and where.
+        math: Gain of word problems, and the need.
     """
-    exam_rows, exam_gains = exam
-    math_rows, math_gains = math
-    bent = LIMIT * np.tanh(kinds[exam_rows] / LIMIT)
-    exam_kind, exam_slope, exam_offset = _balanced_logistic(np.stack([bent, exam_gains], axis=1), needs[exam_rows])
-    math_slope, math_offset = _balanced_logistic(math_gains[:, None], needs[math_rows])
+    exam_slope, exam_fails, _ = (max(slope, 0.0) for slope in _logistic(exam))
+    slopes = np.array([exam_slope, exam_fails])
+    both = [sample for sample in (exam, exam_lanes) if len(np.unique(sample.answers)) == 2]
+    spread, exam_offset = 1.0, 0.0
+    if both:
+        spread, exam_offset = _logistic(
+            Sample(
+                np.concatenate([sample.columns @ slopes for sample in both])[:, None],
+                np.concatenate([sample.answers for sample in both]),
+                np.concatenate([_even(sample) for sample in both]),
+            )
+        )
+    spread = max(spread, LEAST_SPREAD)
+    math_slope, math_offset = _logistic(math)
     return Blend(
         limit=LIMIT,
-        exam_kind=max(exam_kind, 0.0),
-        exam_slope=max(exam_slope, 0.0),
+        exam_slope=spread * exam_slope,
+        exam_fails=spread * exam_fails,
         exam_offset=exam_offset,
         math_slope=max(math_slope, 0.0),
         math_offset=math_offset,
     )
 
 
-def blended(blend: Blend, kinds: Floats, exam_gains: Floats, math_gains: Floats, exam: Floats, math: Floats) -> Floats:
-    """``Blend`` over many rows (rows,)."""
-    bent = blend.limit * np.tanh(kinds / blend.limit)
+LEAST_SPREAD: Final = 0.1
+"""Keeps the order where the two sets contradict each other."""
+
+
+def blended(blend: Blend, kinds: Floats, exam_parts: tuple[Floats, Floats], math_gains: Floats, exam: Floats, math: Floats) -> Floats:
+    """``Blend`` over many rows; ``exam_parts`` are gain and failure (rows,)."""
+    gains, fails = exam_parts
     return (
-        bent * (1 - exam + blend.exam_kind * exam)
-        + exam * (blend.exam_offset + blend.exam_slope * exam_gains)
+        blend.limit * np.tanh(kinds / blend.limit) * (1 - exam)
+        + exam * (blend.exam_offset + blend.exam_slope * gains + blend.exam_fails * fails)
         + math * (blend.math_offset + blend.math_slope * math_gains)
     )
 
 
-def _balanced_logistic(columns: Floats, needs: Floats) -> list[float]:
-    """Coefficients, then the intercept; nothing where there is but one outcome."""
-    if len(np.unique(needs)) < 2:
-        return [0.0] * (columns.shape[1] + 1)
-    solver = cast(Any, LogisticRegression(C=100.0, class_weight="balanced", max_iter=1_000))
-    solver.fit(columns, needs)
+def _even(sample: Sample) -> Floats:
+    """The weights, so that yes and no weigh one half each."""
+    mass = np.array([sample.weights[sample.answers == answer].sum() for answer in (0.0, 1.0)])
+    return sample.weights / (2 * mass[sample.answers.astype(np.int64)])
+
+
+def _logistic(sample: Sample) -> list[float]:
+    """Coefficients, then the intercept; nothing where there is but one answer."""
+    if len(np.unique(sample.answers)) < 2:
+        return [0.0] * (sample.columns.shape[1] + 1)
+    solver = cast(Any, LogisticRegression(C=100.0, max_iter=1_000))
+    solver.fit(sample.columns, sample.answers, sample_weight=_even(sample) * len(sample.answers))
     return [*map(float, solver.coef_[0]), float(solver.intercept_[0])]
 
 

@@ -15,7 +15,7 @@ from router.text import read_text
 from router.training import labels
 from router.training.balance import balanced_weights, cell_weights
 from router.training.fit import LinearModel, Matrix
-from router.training.gains import StepsHead, blended, fit_blend, fit_exam_gain, fit_math_gain
+from router.training.gains import Sample, StepsHead, blended, fit_blend, fit_exam_gain, fit_math_gain
 from router.training.rows import Row
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -55,14 +55,14 @@ class Problem:
         self.weights = {
             KIND: balanced_weights(rows),
             FAST_FAILS: cell_weights(
-                rows, [None if one.fails is None else (row.language, scored) for row, one, scored in zip(rows, known, is_scored, strict=True)]
+                rows, [None if one.fails is None else (_script(row), scored) for row, one, scored in zip(rows, known, is_scored, strict=True)]
             ),
-            SLOW_FIXES: cell_weights(rows, [None if one.fixes is None else row.language for row, one in zip(rows, known, strict=True)]) * fails,
-            TOOLS: cell_weights(rows, [None if one.tools is None else (row.language, one.tools) for row, one in zip(rows, known, strict=True)]),
+            SLOW_FIXES: cell_weights(rows, [None if one.fixes is None else _script(row) for row, one in zip(rows, known, strict=True)]) * fails,
+            TOOLS: cell_weights(rows, [None if one.tools is None else (_script(row), one.tools) for row, one in zip(rows, known, strict=True)]),
         }
         self.has_intent = (self.intents >= 0) & ~self.is_copy & _firsts(rows, MOST_PER_INTENT)
         self.intent_weights = cell_weights(
-            rows, [None if one.intent is None else (row.language, one.intent) for row, one in zip(rows, known, strict=True)]
+            rows, [None if one.intent is None else (_script(row), one.intent) for row, one in zip(rows, known, strict=True)]
         )
         self.gain_weights = np.where(self.sources == labels.SOURCE, labels.WEIGHT, 1.0)
         is_math = np.array([one.intent == "math" for one in known])
@@ -108,9 +108,14 @@ class Problem:
 
     def fit_blend(self, outputs: Floats) -> Blend:
         """From outputs of unseen rows."""
-        exam, math = np.flatnonzero(self.exam_rows), np.flatnonzero(self.math_rows)
         needs = (np.nan_to_num(self.gains) > 0).astype(np.float64)
-        return fit_blend(outputs[:, PLACES[KIND]], (exam, outputs[exam, PLACES[EXAM_GAIN]]), (math, outputs[math, PLACES[MATH_GAIN]]), needs)
+        lanes = self.is_exam & self.judged(KIND)
+        exam = [PLACES[EXAM_GAIN], PLACES[FAST_FAILS]]
+        return fit_blend(
+            Sample(outputs[self.exam_rows][:, exam], needs[self.exam_rows], self.gain_weights[self.exam_rows]),
+            Sample(outputs[lanes][:, exam], self.labels[lanes], self.weights[KIND][lanes]),
+            Sample(outputs[self.math_rows][:, [PLACES[MATH_GAIN]]], needs[self.math_rows], self.gain_weights[self.math_rows]),
+        )
 
     def blended(self, blend: Blend, outputs: Floats) -> Floats:
         """The slow lane's score of all rows (rows,)."""
@@ -118,7 +123,8 @@ class Problem:
         scores = outputs[:, FIRST_INTENT:]
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
         math = odds[:, INTENTS.index("math")] / odds.sum(axis=1) * (1 - exam)
-        return blended(blend, outputs[:, PLACES[KIND]], outputs[:, PLACES[EXAM_GAIN]], outputs[:, PLACES[MATH_GAIN]], exam, math)
+        exam_parts = (outputs[:, PLACES[EXAM_GAIN]], outputs[:, PLACES[FAST_FAILS]])
+        return blended(blend, outputs[:, PLACES[KIND]], exam_parts, outputs[:, PLACES[MATH_GAIN]], exam, math)
 
 
 def heads_of(model: LinearModel) -> Heads:
@@ -135,6 +141,11 @@ def _firsts(rows: Sequence[Row], most: int) -> Flags:
         seen[cell] += 1
         flags.append(seen[cell] <= most)
     return np.array(flags)
+
+
+def _script(row: Row) -> str:
+    """The few rows in other languages weigh as English ones do."""
+    return "zh" if row.language == "zh" else "en"
 
 
 def _floats(values: Sequence[float | None]) -> Floats:

@@ -62,23 +62,24 @@ _SMALL_TALK: Final = frozenset({
 _BRIEF_CHARS: Final = 120
 _BFCL_SEVERAL_STEPS: Final = ("multi_turn_base", "multi_turn_composite", "multi_turn_long_context", "parallel", "parallel_multiple", "web_search")
 _BFCL_WITHOUT: Final = ("irrelevance", "live_irrelevance")
-UNCAPPED: Final = frozenset({"mmlu_pro", "routellm_mmlu", "routellm_gsm8k", "seeds"})
-"""Sources whose rows are outcomes, or few of each kind."""
+VARIED: Final = frozenset({"mmlu_pro", "routellm_mmlu", "routellm_gsm8k", "seeds"})
+VARIED_FACTOR: Final = 3
+"""So many times as many rows are drawn of sources whose rows are outcomes, or few of each kind."""
 SCORED_SOURCES: Final = frozenset({"routellm_mmlu", "routellm_gsm8k"})
 """The scored halves themselves, whose outcomes train the gains; they are judged in folds only."""
-SOLVED: Final = 3_000
-"""Word problems that their difficulty is learnt from; more add nothing to the figures but time."""
+SOLVED: Final = 7_500
+"""Word problems that their difficulty is learnt from."""
 MATH_FAILS: Final = 0.356
 """Share of RouteLLM's GSM8K half that the weak model (Mixtral 8x7B) gets wrong: stands for word problems without an outcome of their own."""
 _OPTION_LETTERS: Final = "ABCDEFGHIJ"
 
 
 def read_rows(folder: Path, randomness: random.Random, *, most_per_source: int) -> Iterator[tuple[str, list[Row]]]:
-    """Every source's rows, of most at most ``most_per_source``, drawn by whole shuffles."""
+    """Every source's rows, at most ``most_per_source`` (more of the varied ones), drawn by whole shuffles."""
     for source, reader in READERS.items():
         rows = list(reader(folder, randomness))
         randomness.shuffle(rows)
-        yield source, rows if source in UNCAPPED else rows[:most_per_source]
+        yield source, rows[: most_per_source * (VARIED_FACTOR if source in VARIED else 1)]
 
 
 def scored_texts(folder: Path) -> Iterator[str]:

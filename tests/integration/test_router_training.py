@@ -82,7 +82,7 @@ def test_training_is_reproducible_and_writes_all_it_promises(data: Path, tmp_pat
     messages: list[str] = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        summary = train(data, tmp_path / name, version="tiny", seed=1, most_per_source=150, report=messages.append)
+        summary = train(data, tmp_path / name, version="tiny", seed=1, most_per_source=60, report=messages.append)
     first, second = ({file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in ("first", "second"))
     assert first == second
     assert set(first) == {"linear.json", "linear.npz", "metrics.json", "CARD.md"}
@@ -102,7 +102,7 @@ def test_labels_of_the_deployed_pair_change_the_lane(data: Path, tmp_path: Path)
         "\n".join(json.dumps({"text": f"play song number {n}", "fast_score": 0.0, "slow_score": 1.0}) for n in range(20, 60)), encoding="utf-8"
     )
     (tmp_path / "out").mkdir()
-    options = ["--data", str(data), "--out", str(tmp_path / "out"), "--most-per-source", "100", "--labels", str(tmp_path / "labels.jsonl")]
+    options = ["--data", str(data), "--out", str(tmp_path / "out"), "--most-per-source", "50", "--labels", str(tmp_path / "labels.jsonl")]
     main(options)
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["rows"]["labels"] == 40

@@ -48,7 +48,7 @@ def save(path: Path) -> Path:
             dense=np.ones((len(DENSE_NAMES), len(HEADS)), dtype=np.float32),
             intercepts=np.full(len(HEADS), -1.0, dtype=np.float32),
         ),
-        blend=Blend(limit=4.0, exam_kind=0.3, exam_slope=1.0, exam_offset=0.0, math_slope=1.0, math_offset=0.0),
+        blend=Blend(limit=4.0, exam_slope=1.0, exam_fails=0.5, exam_offset=0.0, math_slope=1.0, math_offset=0.0),
         calibrations=Calibrations(slow=calibration, fast_fails=calibration, slow_fixes=calibration, tools=calibration),
         conversation=ConversationWeights(reask=1.0, negative=2.0),
     )

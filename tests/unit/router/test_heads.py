@@ -12,11 +12,11 @@ from router.training.gains import blended, smoothed
 from router.training.rows import make_row
 from tandem.ports import Classifier, Score, Turns
 
-BLEND = Blend(limit=4.0, exam_kind=0.25, exam_slope=2.0, exam_offset=0.5, math_slope=3.0, math_offset=-1.0)
+BLEND = Blend(limit=4.0, exam_slope=2.0, exam_fails=0.25, exam_offset=0.5, math_slope=3.0, math_offset=-1.0)
 
 
 def score(kind: float, exam: float, math: float, gain: float) -> float:
-    return BLEND.kind_share(kind, exam) * kind + BLEND.exam_part(gain, exam) + BLEND.math_part(gain, math)
+    return BLEND.kind_share(kind, exam) * kind + BLEND.exam_part(gain, -gain, exam) + BLEND.math_part(gain, math)
 
 
 @pytest.mark.parametrize(("exam", "math"), [(0.0, 0.0), (1.0, 0.0), (0.0, 0.9)])
@@ -24,7 +24,7 @@ def test_training_and_serving_blend_alike(exam: float, math: float) -> None:
     kinds, gains = np.array([-6.0, -0.5, 0.0, 0.5, 7.0]), np.array([0.1, -0.2, 0.3, 0.0, 0.4])
     served = [score(float(kind), exam, math, float(gain)) for kind, gain in zip(kinds, gains, strict=True)]
     ones = np.ones(len(kinds))
-    assert blended(BLEND, kinds, gains, gains, exam * ones, math * ones) == pytest.approx(served)
+    assert blended(BLEND, kinds, (gains, -gains), gains, exam * ones, math * ones) == pytest.approx(served)
 
 
 def test_the_kind_decides_and_the_gain_ranks_where_it_is_certain() -> None:
