@@ -291,6 +291,11 @@ def test_the_fast_lane_has_low_effort(certain_fast: Classifier, policy: Policy) 
     assert decide(Turns(text="hi"), certain_fast, policy).effort == "low"
 
 
+def test_what_is_checked_has_the_effort_that_a_failed_check_is_worked_out_anew_with(policy: Policy) -> None:
+    assert (decided(0.4, policy).band, decided(0.4, policy).effort) == ("check", "medium")
+    assert decide(Turns(text="hi", effort="low"), Scripted(0.4), policy).effort == "low"
+
+
 def test_thinking_hard_on_request_has_high_effort(certain_fast: Classifier, policy: Policy) -> None:
     assert decide(Turns(text="Think hard: is it so?"), certain_fast, policy).effort == "high"
 
@@ -353,6 +358,12 @@ def test_a_model_is_asked_only_where_its_word_could_matter(turns: Turns, p_slow:
 def test_the_default_policy_takes_the_cuts_of_the_settings() -> None:
     policy = default_policy(RouterSettings(threshold=0.7, check_at=0.4))
     assert (policy.version, policy.document.bands) == ("settings", Bands(check_at=0.4, slow_at=0.7))
+
+
+def test_what_reads_like_a_research_brief_goes_slow_sooner_by_the_default_policy() -> None:
+    policy = default_policy(RouterSettings(threshold=0.6, check_at=0.4))
+    assert policy.bands_of("zh", "research") == ClassBands(intent="research", check_at=0.2, slow_at=0.3)
+    assert policy.bands_of("zh", "chat") == Bands(check_at=0.4, slow_at=0.6)
 
 
 def test_a_check_band_above_the_threshold_of_the_settings_is_none() -> None:

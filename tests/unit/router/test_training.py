@@ -100,7 +100,7 @@ def test_weights_balance_lanes_within_each_language() -> None:
     rows = [*(row("short words", 0) for _ in range(50)), *(row("x " * 90, 1) for _ in range(5)), *(row("x " * 90, 0) for _ in range(5))]
     rows += [*(row("你好", 0, "zh") for _ in range(20)), *(row("证明它", 1, "zh") for _ in range(2))]
     weights = balanced_weights(rows)
-    mass = {(language, label): 0.0 for language in ("en", "zh") for label in (0, 1)}
+    mass: dict[tuple[str, int | None], float] = {(language, label): 0.0 for language in ("en", "zh") for label in (0, 1)}
     for one, weight in zip(rows, weights, strict=True):
         mass[one.language, one.label] += weight
     assert weights.mean() == pytest.approx(1)
