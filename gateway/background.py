@@ -1,11 +1,13 @@
 """Tasks that outlive the request that started them: kept alive, logged when they break, ended with the process."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 from tandem.telemetry import get_logger
 
+RESUME_S: Final = 1.0
+"""A duty that broke is begun again after this long."""
 _log = get_logger(__name__)
 
 
@@ -33,3 +35,15 @@ class Background:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             _log.error("background_task_failed", task=task.get_name(), exc_info=error)
+
+
+async def keep_up(name: str, duty: Callable[[], Awaitable[None]]) -> None:
+    """Do a duty until it is done; one that breaks is logged with its traceback and begun again, for nobody would see that it has stopped."""
+    while True:
+        try:
+            await duty()
+        except Exception:  # noqa: BLE001 - the duty's boundary
+            _log.exception("duty_failed", duty=name)
+            await asyncio.sleep(RESUME_S)
+        else:
+            return

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from gateway.auth import Authenticator
-from gateway.background import Background
+from gateway.background import Background, keep_up
 from gateway.chat.pool import PoolTransport
 from gateway.chat.slow import SlowLane
 from gateway.chat.upstream import Transport
@@ -217,8 +217,8 @@ class Services:
         """Bring the schema up, follow the published policies and begin the background loops. Raises ``OperatorError``."""
         await self.dependencies.storage.migrate()
         await self.routing.policies.look()
-        duties = {"recorder": self.recorder.run(), "probes": self.board.run(), "routing": self.routing.run(), "questions": self.questions.probe()}
-        self._loops = [asyncio.create_task(duty, name=name) for name, duty in duties.items()]
+        duties = {"recorder": self.recorder.run, "probes": self.board.run, "routing": self.routing.run, "questions": self.questions.probe}
+        self._loops = [asyncio.create_task(keep_up(name, duty), name=name) for name, duty in duties.items()]
 
     async def close(self) -> None:
         """End turns and streams, write the last records, close every port; one that fails to close leaves no other open."""

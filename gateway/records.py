@@ -4,13 +4,13 @@ In batches, after the last byte, off the request's task.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from gateway.backlog import Backlog
 from gateway.redaction import redact
-from tandem.errors import ModelBadResponse, ModelContextExceeded, ModelTimeout, ModelUnavailable, OperatorError
+from tandem.errors import ModelBadResponse, ModelContextExceeded, ModelTimeout, ModelUnavailable
 from tandem.ids import TenantId
 from tandem.ports import DecisionLog, LoggedDecision, NewOutcome, OutcomeStore
 from tandem.schemas.routing import Decision, Lane
@@ -36,8 +36,6 @@ LANE_KEY: Final = "tandem.lane"
 """Where a door that asks the router leaves the lane, in the request's scope."""
 FLUSH_S: Final = 0.25
 _MODEL_ERRORS: Final = frozenset(kind.code for kind in (ModelUnavailable, ModelTimeout, ModelBadResponse, ModelContextExceeded))
-MAX_PENDING: Final = 10_000
-"""Records kept while the database is away; beyond it the oldest decisions are dropped and counted in the log."""
 _log = get_logger(__name__)
 
 
@@ -62,13 +60,14 @@ class Recorder:
     """Takes notes in nanoseconds; writes them down later."""
 
     def __init__(self, log: DecisionLog, outcomes: OutcomeStore, metrics: Metrics, *, is_detailed: bool) -> None:
-        self._decision_log = log
-        self._outcome_store = outcomes
         self._metrics = metrics
         self._is_detailed = is_detailed
         self._finished: list[Finished] = []
-        self._decisions: deque[LoggedDecision] = deque(maxlen=MAX_PENDING)
-        self._outcomes: deque[NewOutcome] = deque(maxlen=MAX_PENDING)
+        self._decisions: list[LoggedDecision] = []
+        self._outcomes: list[NewOutcome] = []
+        self._decision_backlog: Backlog[LoggedDecision] = Backlog("decisions", log.add)
+        self._outcome_backlog: Backlog[NewOutcome] = Backlog("outcomes", outcomes.add)
+        self._one_flush = asyncio.Lock()
 
     def finish(self, finished: Finished) -> None:
         self._finished.append(finished)
@@ -88,6 +87,11 @@ class Recorder:
             await self.flush()
 
     async def flush(self) -> None:
+        """Write down what was noted until now; what another flush is writing is then written too."""
+        async with self._one_flush:  # an outcome never overtakes its decision
+            await self._flush()
+
+    async def _flush(self) -> None:
         finished, self._finished = self._finished, []
         for at, record in enumerate(finished):
             self._note(record)
@@ -98,28 +102,16 @@ class Recorder:
         await self._log_outcomes()
 
     async def _log_decisions(self) -> None:
-        if not self._decisions:
-            return
-        batch = [each if each.text is None else replace(each, text=redact(each.text)) for each in self._decisions]
-        self._decisions.clear()
-        for logged in batch:
+        decisions, self._decisions = self._decisions, []
+        for logged in decisions:
             self._count(logged.decision)
-        try:
-            await self._decision_log.add(batch)
-        except OperatorError as error:
-            _log.warning("decisions_not_logged", count=len(batch), code=error.code)
+        self._decision_backlog.add(each if each.text is None else replace(each, text=redact(each.text)) for each in decisions)
+        await self._decision_backlog.flush()
 
     async def _log_outcomes(self) -> None:
-        if not self._outcomes:
-            return
-        batch = list(self._outcomes)
-        self._outcomes.clear()
-        try:
-            await self._outcome_store.add(batch)
-        except OperatorError as error:
-            _log.warning("outcomes_not_logged", count=len(batch), code=error.code)
-            return
-        for outcome in batch:
+        outcomes, self._outcomes = self._outcomes, []
+        self._outcome_backlog.add(outcomes)
+        for outcome in await self._outcome_backlog.flush():
             self._metrics.outcomes.labels(outcome.kind).inc()
 
     def _count(self, decision: Decision) -> None:

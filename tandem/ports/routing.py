@@ -45,7 +45,9 @@ class JobTimes:
 class DecisionLog(Protocol):
     """Every routing decision, for replay."""
 
-    async def add(self, decisions: Sequence[LoggedDecision]) -> None: ...
+    async def add(self, decisions: Sequence[LoggedDecision]) -> None:
+        """Keep them; one that is kept already stays as it was."""
+        ...
 
     async def recent(self, tenant: TenantId, limit: int) -> Sequence[LoggedDecision]:
         """Newest first."""

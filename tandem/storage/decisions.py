@@ -7,7 +7,8 @@ rollouts are completed as they are read.
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Text, and_, case, cast, func, insert, literal, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal, or_, select, tuple_, union_all
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -35,8 +36,13 @@ class SqlDecisionLog:
         self._database = database
 
     async def add(self, decisions: Sequence[LoggedDecision]) -> None:
-        if decisions:
-            await self._database.write(lambda connection: _insert(connection, decisions))
+        rows = [_row_of(each) for each in decisions]
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(self._put(), rows)
+
+        if rows:
+            await self._database.write(work)
 
     async def recent(self, tenant: TenantId, limit: int) -> Sequence[LoggedDecision]:
         """Newest first."""
@@ -78,9 +84,10 @@ class SqlDecisionLog:
         hours = (row["now_s"] - row["since_s"]) / 3_600 if row["jobs"] else seconds / 3_600
         return JobTimes(jobs=row["jobs"], mean_run_s=row["mean_run_s"] or 0.0, hours=hours, workers=row["workers"] or 0)
 
-
-async def _insert(connection: AsyncConnection, logged: Sequence[LoggedDecision]) -> None:
-    await connection.execute(insert(decisions).values(created_at=db_now()), [_row_of(each) for each in logged])
+    def _put(self) -> Any:
+        """SQL: a row, unless it is there already: whoever does not know whether a batch was stored sends it again."""
+        new = (sqlite.insert if self._database.is_sqlite else postgresql.insert)(decisions).values(created_at=db_now())
+        return new.on_conflict_do_nothing(index_elements=[decisions.c.id])
 
 
 def _row_of(logged: LoggedDecision) -> dict[str, Any]:

@@ -34,6 +34,15 @@ class DecisionConformance:
         assert unstamped(await storage.decisions.recent(ALICE, 2)) == [logged[2], logged[1]]
         assert unstamped(await storage.decisions.recent(BOB, 10)) == [foreign]
 
+    async def test_a_batch_sent_again_is_kept_once(self, storage: Storage, samples: Samples) -> None:
+        first, second = samples.logged(text="a"), samples.logged(text="b")
+        await storage.decisions.add([first])
+        await _tick()
+        kept = await storage.decisions.get(first.id, ALICE)
+        await storage.decisions.add([replace(first, text="other"), second])
+        assert await storage.decisions.get(first.id, ALICE) == kept
+        assert len(await storage.decisions.recent(ALICE, 10)) == 2
+
     async def test_a_decision_reads_back_whole_with_its_text_and_time(self, storage: Storage, samples: Samples) -> None:
         decision = DECISION.model_copy(
             update={
