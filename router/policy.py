@@ -101,8 +101,10 @@ def _ask(turns: Turns, text: Text, score: Score) -> Ask:
 
 
 def _effort(turns: Turns, text: Text, choice: Choice, score: Score) -> Effort:
-    """What the caller asks for, else a rule's, else low for the fast lane and medium where its answer is checked, since that is what a failed check
-    is worked out anew with; a user who says "think hard" gets high."""
+    """What the caller asks for, else a rule's, else low for the fast lane; a user who says "think hard" gets high.
+
+    What is checked gets medium: with that a doubtful answer is worked out anew.
+    """
     if turns.effort is not None:
         return turns.effort
     if choice.effort is not None:

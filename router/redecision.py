@@ -116,12 +116,12 @@ def _effort(logged: LoggedDecision, choice: Choice) -> Effort:
     """As ``decide`` would set it, as far as the log can say."""
     decision = logged.decision
     lane: Lane = choice.lane
-    if _wanted_effort(decision) or (lane == decision.lane and choice.effort is None):
+    if _wanted_effort(decision) or (choice.band == decision.band and choice.effort is None):
         return decision.effort
     if choice.effort is not None:
         return choice.effort
     if lane == "fast":
-        return "low"
+        return "medium" if choice.band == "check" else "low"
     if choice.override == "text":
         return "high"
     return effort_for(read_text(logged.text), Score(p_slow=decision.p_slow, contributions=())) if logged.text is not None else "medium"

@@ -77,6 +77,7 @@ async def test_the_job_is_told_the_task_and_the_answer_it_is_to_confirm_or_corre
     assert again.content.startswith(ASKED[0]["content"])
     assert "confirm or correct" in again.content
     assert (job.view.title, job.request.metadata) == ("Check: How many legs do three spiders have?", {"ticket": "7"})
+    assert job.effort == "medium"  # low is what the doubtful answer had
 
 
 async def test_a_whole_answer_is_the_jobs_when_the_fast_one_fails(check_house: Any, speaking: Any) -> None:

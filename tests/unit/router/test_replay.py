@@ -98,6 +98,7 @@ def test_signs_and_tenant_come_from_the_log(logged: Logged) -> None:
 def test_a_changed_lane_has_a_new_effort(logged: Logged) -> None:
     assert redecide(logged(0.6), cuts(0.9)).effort == "low"
     assert redecide(logged(0.2), cuts(0.1)).effort == "medium"
+    assert redecide(logged(0.4, band="fast"), policy_of()).effort == "medium"  # it was not checked, and is now
     assert redecide(logged(0.9, text="证明并分析比较，写报告", lane="fast"), cuts(0.5)).effort == "high"
     assert (
         redecide(logged(0.9, lane="fast", text="why"), policy_of(rules=[{"name": "a", "lane": "slow", "effort": "max", "min_chars": 1}])).effort
