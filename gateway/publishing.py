@@ -95,6 +95,8 @@ class Publishing:
 
     async def publish(self, version: str, publish: Publish, actor: KeyId) -> RoutingState:
         """Raises ``PolicyRefused`` with the findings, unless forced; ``Conflict`` where ``begin`` does."""
+        if version == SETTINGS_VERSION:
+            raise Conflict("the policy of the settings is no stored version; go back to it with POST /v1/router/rollback and 'to': 'settings'")
         if not publish.is_forced:
             validation = await self.validate(version)
             if errors := [problem for problem in validation.problems if problem.level == "error"]:
@@ -123,11 +125,11 @@ class Publishing:
             raise Conflict("the policy of the settings is no stored version; draft it to shadow it", param="version")
         if version is not None:
             await self._store.get(version)
-        return await self._change(lambda state: set_shadow(state, version, actor), None)
+        return await self._change(lambda state: None if state.shadow == version else set_shadow(state, version, actor), None)
 
     async def kill(self, mode: Literal["all_fast", "rules"] | None, note: str, actor: KeyId) -> RoutingState:
         """Throw the kill switch, or release it."""
-        return await self._change(lambda state: set_kill(state, mode, actor, note), None)
+        return await self._change(lambda state: None if mode is None and state.kill is None else set_kill(state, mode, actor, note), None)
 
     async def _withdraw(self, target: str | None, wish: RollBack, actor: KeyId) -> RoutingState:
         """Make ``target`` active (None: the settings), whatever is under way."""
@@ -140,16 +142,18 @@ class Publishing:
             expected = None if expected is None else state.revision
         return await self._change(lambda state: roll_back(state, target, actor, wish.note), expected)
 
-    async def _change(self, step: Callable[[RoutingState], NewState], expected: int | None) -> RoutingState:
-        """Take one step from the present state; this gateway follows at once, the others within ``router.poll_s``."""
+    async def _change(self, step: Callable[[RoutingState], NewState | None], expected: int | None) -> RoutingState:
+        """Take one step from the present state, or none; this gateway follows at once, the others within ``router.poll_s``."""
         for tries_left in reversed(range(TRIES)):
             state = await self._store.state()
             if expected is not None and state.revision != expected:
                 raise Conflict(
                     f"the routing is at revision {state.revision}, not {expected}: somebody has changed it; read it again", param="expected_revision"
                 )
+            if (new := step(state)) is None:
+                return state
             try:
-                changed = await self._store.change(step(state), expected_revision=state.revision)
+                changed = await self._store.change(new, expected_revision=state.revision)
             except Conflict:
                 if tries_left and (await self._store.state()).revision != state.revision:
                     continue

@@ -45,13 +45,13 @@ class ClassBands(Bands):
 class FixedRule(Wire):
     """Sends matching requests to a lane whatever their score; all conditions that are set must hold. Judged in order, the first match wins."""
 
-    name: str = Field(min_length=1, max_length=60)
+    name: CleanText = Field(min_length=1, max_length=60)
     lane: Lane
     effort: Effort | None = None
-    tenant: str | None = Field(default=None, max_length=64)
+    tenant: CleanText | None = Field(default=None, max_length=64)
     language: Language | None = None
     intent: Intent | None = None
-    contains: str | None = Field(default=None, min_length=1, max_length=200)
+    contains: CleanText | None = Field(default=None, min_length=1, max_length=200)
     """Letters that the message holds, in any case."""
     min_chars: int | None = Field(default=None, ge=1)
     """Length of the whole message."""

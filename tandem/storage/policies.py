@@ -14,7 +14,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tandem.errors import Conflict, NotFound
-from tandem.ids import PolicyVersionId
+from tandem.ids import PolicyVersionId, is_id
 from tandem.ports import NewState, Once
 from tandem.schemas.base import JsonObject
 from tandem.schemas.policies import PolicyStatus, PolicyVersion, Rollout, RoutingChange, RoutingPolicy, RoutingState
@@ -54,15 +54,15 @@ class SqlPolicyStore:
         return await self.get(await self._database.write(work))
 
     async def get(self, version: str) -> PolicyVersion:
-        found = await self._read(policies.c.version == version, 1)
-        if not found:
+        # A text that can be no id is not asked for: PostgreSQL refuses some of them instead of not finding them.
+        if not is_id(version, "pol") or not (found := await self._read(policies.c.version == version, 1)):
             raise _unknown(version)
         return found[0]
 
     async def list(self, *, after: str | None, limit: int) -> Sequence[PolicyVersion]:
         if after is None:
             return await self._read(true(), limit)
-        cursor = await self._database.row(select(policies.c.number).where(policies.c.version == after))
+        cursor = await self._database.row(select(policies.c.number).where(policies.c.version == after)) if is_id(after, "pol") else None
         if cursor is None:
             raise NotFound(f"no policy version {after!r} to list after; take `next_after` of the page before", param="after")
         return await self._read(policies.c.number < cursor["number"], limit)

@@ -41,6 +41,13 @@ class PolicyConformance:
         with pytest.raises(NotFound, match="next_after"):
             await storage.policies.list(after=samples.ids.policy_version(), limit=3)
 
+    @pytest.mark.parametrize("version", ["", "pol_\0", "\ud800", "pol_" + "\0" * 26, "x" * 10_000])
+    async def test_a_text_that_is_no_id_is_not_found_like_any_other(self, storage: Storage, version: str) -> None:
+        with pytest.raises(NotFound):
+            await storage.policies.get(version)
+        with pytest.raises(NotFound):
+            await storage.policies.list(after=version, limit=3)
+
     async def test_versions_are_numbered_and_listed_newest_first_in_pages(self, storage: Storage, samples: Samples) -> None:
         made = [await added(storage, samples) for _ in range(5)]
         assert [each.number for each in made] == [1, 2, 3, 4, 5]

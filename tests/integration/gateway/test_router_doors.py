@@ -112,6 +112,29 @@ async def test_who_has_seen_an_older_routing_is_refused(house: Any) -> None:
             await client.publish_policy("pol_" + "0" * 26, Publish())
 
 
+async def test_what_changes_nothing_raises_no_revision(house: Any) -> None:
+    async with client_of(house) as client:
+        version = (await client.draft_policy(PolicyDraft(policy=policy(0.6)))).version
+        assert (await client.release_kill_switch()).revision == 0
+        assert [(await client.set_shadow(version)).revision for _ in range(2)] == [1, 1]
+        assert [(await client.end_shadow()).revision for _ in range(2)] == [2, 2]
+        assert [each.action for each in (await client.routing_history()).data] == ["shadow", "shadow", "draft"]
+
+
+async def test_the_policy_of_the_settings_is_gone_back_to_not_published(house: Any) -> None:
+    async with client_of(house) as client:
+        with pytest.raises(Conflict, match="rollback"):
+            await client.publish_policy("settings", Publish())
+
+
+@pytest.mark.parametrize("field", ["name", "tenant", "contains"])
+async def test_a_rule_holds_no_text_that_a_database_cannot_keep(house: Any, field: str) -> None:
+    rule = {"name": "a", "lane": "slow", "min_chars": 5} | {field: "a\0"}
+    async with house.http() as http:
+        answer = await http.post("/v1/router/policies", json={"policy": {"rules": [rule]}})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, f"policy.rules.0.{field}")
+
+
 async def test_changes_at_once_all_come_through(house: Any) -> None:
     async with client_of(house) as client:
         versions = [(await client.draft_policy(PolicyDraft(policy=policy(0.5 + place / 100)))).version for place in range(3)]
