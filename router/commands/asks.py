@@ -67,7 +67,10 @@ def _content(place: int, message: object) -> str:
         return content
     if not isinstance(content, list):
         raise InvalidRequest(f"the content of message {place} is {_kind(content)}; it must be a string or a list of parts")
-    parts = [cast(JsonObject, part) for part in cast(JsonList, content) if isinstance(part, dict)]
+    for at, part in enumerate(cast(JsonList, content)):
+        if not isinstance(part, dict):
+            raise InvalidRequest(f"part {at} of message {place} is {_kind(part)}; it must be an object with a `type`")
+    parts = cast("list[JsonObject]", content)
     return "\n".join(str(part.get("text", "")) for part in parts if part.get("type") in _TEXT_PARTS)
 
 

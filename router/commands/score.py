@@ -40,6 +40,8 @@ def score(
     The newest user message of `messages` is the ask, the earlier ones its history. Other fields do not steer the decision.
     """
     deciding = open_deciding(artifact, policy)
+    if _is_same_file(file, out):
+        raise InvalidRequest(f"--out {out!r} is the file that is read, and would be emptied first; name another one.")
     with ExitStack() as open_files:
         lines, results = _reading(file, open_files), _writing(out, open_files)
         for number, line in enumerate(lines, 1):
@@ -53,12 +55,32 @@ def _scored(line: bytes, place: str, deciding: Deciding, *, skip_bad: bool) -> s
     """One line of the result, in ASCII."""
     try:
         row = read_row(line)
+        name = _name_of(row.record)
     except InvalidRequest as error:
         if skip_bad:
             return json.dumps({"error": f"{place} {error.message}"})
         raise InvalidRequest(f"{place} {error.message}. Mend the line, or pass --skip-bad to go on.") from error
     decision: JsonObject = decide(row.turns, deciding.classifier, deciding.policy).model_dump(mode="json")
-    return json.dumps(({"id": row.record["id"]} if "id" in row.record else {}) | decision)
+    return json.dumps(name | decision)
+
+
+def _name_of(record: JsonObject) -> JsonObject:
+    """The line's own id, which Python reads also where JSON could not write it."""
+    name = {"id": record["id"]} if "id" in record else {}
+    try:
+        json.dumps(name, allow_nan=False)
+    except ValueError as error:
+        raise InvalidRequest("has an `id` with a number that JSON does not know (NaN, or beyond 1e308); give it another one") from error
+    return name
+
+
+def _is_same_file(file: str, out: str) -> bool:
+    if STANDARD in (file, out):
+        return False
+    try:
+        return Path(file).samefile(out)
+    except OSError:
+        return False
 
 
 def _reading(name: str, open_files: ExitStack) -> Iterable[bytes]:

@@ -122,6 +122,7 @@ def test_a_prompt_may_be_a_conversation() -> None:
         ('{"messages": [{"content": "x"}]}', "with a `role`"),
         ('{"messages": [{"role": "user", "content": {"a": 1}}]}', "message 0 is an object"),
         ('{"messages": [{"role": "user"}]}', "message 0 is null"),
+        ('{"messages": [{"role": "user", "content": ["hi"]}]}', "part 0 of message 0 is a string"),
         ('{"text": true}', "`text` is a boolean"),
     ],
 )
@@ -136,6 +137,23 @@ def test_a_bad_line_stops_the_run_and_is_named(tmp_path: Path, capsys: pytest.Ca
     shown = capsys.readouterr()
     assert "in.jsonl line 3 is not JSON" in shown.err
     assert len(shown.out.splitlines()) == 1
+
+
+def test_the_file_that_is_read_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "in.jsonl", {"prompt": "hi"})
+    (tmp_path / "link").symlink_to(path)
+    for out in (path, str(tmp_path / "link")):
+        assert run(["router", "score", path, "--out", out]) == 1
+        assert "is the file that is read" in capsys.readouterr().err
+    assert read_row(Path(path).read_bytes()).turns.text == "hi"
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e400", '{"a": [-Infinity]}'])
+def test_an_id_that_json_cannot_write_is_told(number: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text(f'{{"id": {number}, "prompt": "hi"}}\n', encoding="utf-8")
+    assert run(["router", "score", str(path)]) == 1
+    assert "line 1 has an `id`" in capsys.readouterr().err
 
 
 def test_a_bad_line_may_be_skipped_and_leaves_an_error_in_its_place(tmp_path: Path) -> None:
