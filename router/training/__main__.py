@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def report(message: str) -> None:
         print(f"[{time.monotonic() - started:6.1f} s] {message}", flush=True)
 
+    options.out.mkdir(parents=True, exist_ok=True)  # minutes of training shall not end at a folder that is missing
     labels = read_labels(options.labels) if options.labels is not None else []
     summary = train(
         options.data,

@@ -101,7 +101,6 @@ def test_labels_of_the_deployed_pair_change_the_lane(data: Path, tmp_path: Path)
     (tmp_path / "labels.jsonl").write_text(
         "\n".join(json.dumps({"text": f"play song number {n}", "fast_score": 0.0, "slow_score": 1.0}) for n in range(20, 60)), encoding="utf-8"
     )
-    (tmp_path / "out").mkdir()
     options = ["--data", str(data), "--out", str(tmp_path / "out"), "--most-per-source", "50", "--labels", str(tmp_path / "labels.jsonl")]
     main(options)
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
