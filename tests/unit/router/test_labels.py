@@ -37,12 +37,32 @@ def test_scores_and_wanted_lanes_become_rows(tmp_path: Path) -> None:
         ({"text": "a", "wanted_lane": "medium"}, "wanted_lane"),
         ({"text": "a"}, "neither a wanted_lane nor both scores"),
         ({"text": "a", "fast_score": 1.0}, "neither a wanted_lane nor both scores"),
-        ({"text": "a", "wanted_lane": "fast", "surprise": 1}, "surprise"),
+        ({"wanted_lane": "fast"}, "text"),
+        ({"text": None, "wanted_lane": "fast"}, "no text"),
     ],
 )
 def test_a_bad_line_is_named(row: object, problem: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=rf"line 3, is no label \(.*{problem}"):
         read_labels(write(tmp_path, {"text": "a", "wanted_lane": "fast"}, row))
+
+
+def test_rows_that_the_platform_exports_or_collects_are_read_as_they_are(tmp_path: Path) -> None:
+    outcome = {"id": "out_1", "decision_id": "dec_1", "kind": "wrong_route", "status": "approved", "created_at": "2026-11-22T10:00:00Z"}
+    rows = read_labels(
+        write(
+            tmp_path,
+            outcome | {"text": "kept", "wanted_lane": "slow", "fast_score": None, "slow_score": None},
+            outcome | {"text": None, "wanted_lane": "slow"},
+            outcome | {"text": "says nothing of lanes", "wanted_lane": None},
+            {"id": "gsm8k-1", "text": "collected", "fast_score": 0.5, "slow_score": 1.0, "fast_answers": ["1", None], "job_id": "job_1"},
+        )
+    )
+    assert [(row.text, row.label) for row in rows] == [("kept", 1), ("collected", 1)]
+
+
+def test_a_file_of_which_nothing_can_be_learnt_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="TANDEM_ROUTER_LOG_PROMPTS"):
+        read_labels(write(tmp_path, {"decision_id": "dec_1", "text": None, "wanted_lane": "slow"}))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
