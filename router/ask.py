@@ -5,6 +5,7 @@ Time is linear in the message, and only ``SCAN_CHARS`` of it are looked at. Know
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -58,6 +59,7 @@ OPTION_CHARS: Final = 4_000
 OPTIONS: Final = 3
 """With so many options a text is an exam question, which belongs to the ask as a whole."""
 _LEAD_END: Final = re.compile(r"[:：\n]|[。！？]|[.!?](?=\s)")
+_WIDE: Final = re.compile(r"[\uff21-\uff3a\uff41-\uff5a]")
 _CHINESE: Final = re.compile(r"[\u3400-\u9fff]")
 
 
@@ -77,8 +79,8 @@ class Ask:
 
 def human_ask(message: str) -> Ask:
     """Leave out what the person did not say: harness tags, JSON, tables, quotations, fenced code, text pasted under an instruction about it."""
-    whole = _bounded(message)
-    said = whole
+    bounded = _bounded(message)
+    said = whole = _narrowed(bounded)
     for drop in (_without_harness, _without_json, _without_mail, _without_quotes, _without_tables):
         said = _unless_blank(said, drop)
     unfenced = _unless_blank(said, _without_fences)
@@ -87,7 +89,7 @@ def human_ask(message: str) -> Ask:
     ask = unfenced_ask if options >= OPTIONS else _without_pasted(unfenced_ask)
     return Ask(
         text=ask,
-        carried=len(message) - len(said) + len(unfenced_ask) - len(ask),
+        carried=max(0, len(message) - len(bounded)) + len(whole) - len(said) + len(unfenced_ask) - len(ask),
         code_lines=said.count("\n") - unfenced.count("\n"),
         options=options,
     )
@@ -97,6 +99,12 @@ def _bounded(message: str) -> str:
     if len(message) <= SCAN_CHARS:
         return message
     return f"{message[: SCAN_CHARS // 2]}\n{message[-SCAN_CHARS // 2 :]}"
+
+
+def _narrowed(text: str) -> str:
+    """Latin text in letters as wide as Chinese ones, in plain letters: the marks looked for below are plain ones."""
+    wide = len(_WIDE.findall(text)) if not text.isascii() else 0
+    return unicodedata.normalize("NFKC", text) if wide > len(_CHINESE.findall(text)) else text
 
 
 def _unless_blank(text: str, drop: Callable[[str], str]) -> str:

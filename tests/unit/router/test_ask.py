@@ -73,3 +73,10 @@ def test_the_ask_is_found_at_either_end_of_a_huge_message() -> None:
 def test_repeated_marks_do_not_raise(unit: str) -> None:
     message = unit * (100_000 // len(unit))
     assert human_ask(message).carried <= len(message)
+
+
+def test_an_ask_in_wide_letters_is_read_as_in_plain_ones() -> None:
+    plain = "Which is largest?\nA. the sun\nB. the moon\nC. the earth"
+    wide = "".join(chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in plain)
+    assert human_ask(wide) == human_ask(plain)
+    assert human_ask("用ＡＢＣ三个字母造句！").text == "用ＡＢＣ三个字母造句！", "Chinese marks stay as they are"
