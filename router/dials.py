@@ -47,7 +47,7 @@ def apply_dials(
     requests that both lanes answered; of the cuts that keep it, those with the smallest slow share.
 
     Raises:
-        InvalidRequest: Two targets, too few data, or a target that no cut reaches.
+        InvalidRequest: Two targets, too few data, or a target that no cut reaches or that the policy's cap forbids.
     """
     if target_quality is not None:
         if target_slow_share is not None:
@@ -56,6 +56,11 @@ def apply_dials(
         return _shifted(document, _for_quality(scored, target_quality))
     if target_slow_share is None:
         return document
+    if document.slow_share_cap is not None and target_slow_share > document.slow_share_cap:
+        raise InvalidRequest(
+            f"the policy's cap holds the slow share at {document.slow_share_cap:.1%}, below {target_slow_share:.1%}; raise 'slow_share_cap' as well",
+            param="target_slow_share",
+        )
     document, scored = _prepared(logged, document, outcomes)
     if job_times is not None and has_enough(job_times):
         scored = scored.at_wait(_wait_s(scored, target_slow_share, job_times), document)

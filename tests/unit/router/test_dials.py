@@ -94,8 +94,16 @@ def test_what_is_settled_without_a_score_counts_for_the_target(logged: Logged) -
 
 def test_equal_scores_cannot_be_cut_apart(logged: Logged) -> None:
     with pytest.raises(InvalidRequest, match="the very same p_slow") as raised:
-        to_share([logged(0.7) for _ in range(100)], document_of(), 0.5)
+        to_share([logged(0.7) for _ in range(100)], document_of(slow_share_cap=None), 0.5)
     assert raised.value.param == "target_slow_share"
+
+
+def test_no_cut_sends_more_slow_than_the_cap_lets_through(logged: Logged) -> None:
+    log = traffic(logged, 1_000)
+    with pytest.raises(InvalidRequest, match=r"cap holds the slow share at 40\.0%, below 50\.0%; raise 'slow_share_cap'") as raised:
+        to_share(log, document_of(slow_share_cap=0.4), 0.5)
+    assert raised.value.param == "target_slow_share"
+    assert to_share(log, document_of(slow_share_cap=0.5), 0.5).slow_share_cap == 0.5
 
 
 def test_waiting_is_reckoned_with(logged: Logged) -> None:
