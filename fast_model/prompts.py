@@ -125,6 +125,7 @@ def correction_task(conversation: Sequence[ChatMessage], answer: str, language: 
     The task stays the first thing in the last message: System 2 tells from it what kind of task it is.
     """
     *before, task = conversation
+    answer = answer.replace("\x00", "\ufffd")  # a model may say what no database keeps
     shown = answer if len(answer) <= SHOWN_ANSWER_CHARS else f"{answer[:SHOWN_ANSWER_CHARS]}…"
     replied = [task, ChatMessage(role="assistant", content=shown)] if shown.strip() else []
     note = f"\n\n{_CORRECTIONS[language]}" if replied else ""

@@ -47,6 +47,8 @@ class Checked:
     """The newest human message last."""
     prompt: ChatRequest
     """What the fast model was asked, for a second draft."""
+    is_bounded: bool = False
+    """The caller has limited the length of the answer."""
 
     def correction(self, answer: FastAnswer) -> list[ChatMessage]:
         """The task of the job that confirms or corrects the answer."""
@@ -144,4 +146,6 @@ def _rounded(confidence: float | None) -> float | None:
 
 def _judged(asked: Checked, answer: FastAnswer, rules: CheckRules, draft: str | None) -> CheckVerdict:
     question = asked.conversation[-1].content
-    return judge_answer(question, answer.text, answer.finish_reason, answer.chances, rules, asked.decision.language, draft)
+    return judge_answer(
+        question, answer.text, answer.finish_reason, answer.chances, rules, asked.decision.language, draft, is_bounded=asked.is_bounded
+    )

@@ -96,15 +96,22 @@ def judge_answer(
     rules: CheckRules,
     language: Language,
     second_draft: str | None = None,
+    *,
+    is_bounded: bool = False,
 ) -> CheckVerdict:
-    """Judge one answer. ``question`` is the newest human message, ``second_draft`` another answer of the same model to it, if there is one."""
+    """Judge one answer. ``question`` is the newest human message, ``second_draft`` another answer of the same model to it, if there is one.
+
+    ``is_bounded``: the caller has limited the length, so an answer that ends there is what was asked for.
+    """
+    is_at_limit = finish_reason == "length"
+    is_as_wished = is_bounded and is_at_limit
     confidence = confidence_of(chances)
     question, answer = _ends_of(question, _QUESTION_CHARS), _ends_of(answer, _ANSWER_CHARS)
     signs: tuple[tuple[CheckReason, bool], ...] = (
         ("empty", not _WORD.search(answer)),
-        ("cut", finish_reason == "length"),
+        ("cut", is_at_limit and not is_as_wished),
         ("loop", _is_loop(question, answer)),
-        ("too_short", _is_too_short(question, answer, language)),
+        ("too_short", not is_as_wished and _is_too_short(question, answer, language)),
         ("refusal", _says(_REFUSALS, answer[:_HEAD_CHARS], question)),
         ("unsure", _says(_DOUBTS, answer, question)),
         ("low_confidence", confidence is not None and confidence < rules.min_confidence),

@@ -168,11 +168,11 @@ class CheckedLane:
 def _asked(call: Call) -> Checked:
     conversation = call.body.conversation()
     said = conversation if call.body.has_system() else [ChatMessage(role="system", content=SYSTEM_PROMPTS[call.decision.language]), *conversation]
-    wanted = call.body.max_completion_tokens or call.body.max_tokens or DRAFT_TOKENS
-    prompt = ChatRequest(messages=said, max_tokens=min(wanted, DRAFT_TOKENS))
+    wanted = call.body.max_completion_tokens or call.body.max_tokens
+    prompt = ChatRequest(messages=said, max_tokens=min(wanted or DRAFT_TOKENS, DRAFT_TOKENS))
     if call.body.temperature is not None:
         prompt = prompt.model_copy(update={"temperature": call.body.temperature})
-    return Checked(call.principal.tenant, call.decision_id, call.decision, conversation, prompt)
+    return Checked(call.principal.tenant, call.decision_id, call.decision, conversation, prompt, is_bounded=wanted is not None)
 
 
 def _summed(fast: TokenUsage | None, job: Job) -> JsonObject:

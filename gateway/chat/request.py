@@ -26,6 +26,7 @@ _EFFORTS: Final[dict[str, Effort | None]] = {
     "xhigh": "max",
     "max": "max",
 }
+_METADATA_KEYS: Final = 16
 _FAST_ONLY: Final = ("tools", "functions", "tool_choice", "response_format", "logprobs", "modalities", "audio")
 """Fields only a model server can honour: a conversation that uses them stays in the fast lane."""
 
@@ -92,7 +93,7 @@ class ChatBody(Struct):
     def is_checkable(self) -> bool:
         """Whether the fast answer can be tested, and worked out anew by a job: words alone, and a human's message last."""
         newest = self.messages[-1]
-        return newest.role == "user" and bool(newest.text().strip()) and self.fast_only() is None
+        return newest.role == "user" and bool(newest.text().strip()) and self.fast_only() is None and metadata_fault(self.metadata) is None
 
     def fast_only(self) -> str | None:
         """The field that only the fast lane can honour, if there is one."""
@@ -160,6 +161,19 @@ def lane_choice(model: str, served: Mapping[str, LaneChoice]) -> LaneChoice:
     if choice is None:
         raise UnknownModel(f"model {shown(model)} is not served here; use one of {', '.join(served)}", param="model")
     return choice
+
+
+def metadata_fault(metadata: Mapping[str, str] | None) -> str | None:
+    """Why a job cannot keep this metadata, if it cannot; the fast lane passes any on."""
+    pairs = metadata or {}
+    if len(pairs) > _METADATA_KEYS or any(not 1 <= len(key) <= 64 or len(value) > 512 for key, value in pairs.items()):
+        return "may hold 16 pairs, keys up to 64 and values up to 512 characters; shorten it"
+    try:
+        for text in (*pairs, *pairs.values()):
+            check_text(text)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _check_message(at: int, message: Message, max_input_chars: int) -> None:

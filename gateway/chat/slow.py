@@ -15,6 +15,7 @@ from gateway.asgi import RawHeaders, dump_json, send_whole
 from gateway.chat.call import PATH, Call
 from gateway.chat.fast import error_frame
 from gateway.chat.progress import Language, progress_line
+from gateway.chat.request import metadata_fault
 from gateway.jobs import JobDesk, check_job
 from gateway.once import REPLAYED_HEADER, Repeatable, repeatable
 from gateway.routing import title_of
@@ -31,7 +32,6 @@ from tandem.sse import DONE_FRAME, OPENAI_KEEPALIVE, RESPONSE_HEADERS, data_fram
 
 _HEADERS: Final = [(name.encode(), value.encode()) for name, value in RESPONSE_HEADERS.items() if name != "content-type"]
 _EVENT_STREAM: Final = RESPONSE_HEADERS["content-type"].encode()
-_METADATA_KEYS: Final = 16
 _REPLAYED: Final = (REPLAYED_HEADER.encode(), b"true")
 
 
@@ -160,10 +160,9 @@ def job_request(conversation: list[ChatMessage], metadata: dict[str, str] | None
         raise InvalidRequest("'messages' holds no words; say what is to be done", param="messages")
     last = conversation[-1]
     task = last.model_copy(update={"content": strip_command(last.content)})
-    known = metadata or {}
-    if len(known) > _METADATA_KEYS or any(not 1 <= len(key) <= 64 or len(value) > 512 for key, value in known.items()):
-        raise InvalidRequest("'metadata' may hold 16 pairs, keys up to 64 and values up to 512 characters; shorten it", param="metadata")
-    return JobRequest(input=task.content if len(conversation) == 1 else [*conversation[:-1], task], metadata=known)
+    if fault := metadata_fault(metadata):
+        raise InvalidRequest(f"'metadata' {fault}", param="metadata")
+    return JobRequest(input=task.content if len(conversation) == 1 else [*conversation[:-1], task], metadata=metadata or {})
 
 
 def failure_of(job: Job) -> TandemError | None:

@@ -182,7 +182,8 @@ class ResponsesDoor:
         if task.decision.band != "check" or not task.is_checkable:
             return None
         said = task.said()
-        asked = Checked(self.caller.tenant, task.decision_id, task.decision, said, prompt)
+        is_bounded = task.body.max_output_tokens is not None
+        asked = Checked(self.caller.tenant, task.decision_id, task.decision, said, prompt, is_bounded=is_bounded)
 
         def make_job(conversation: list[ChatMessage]) -> NewJob:
             return NewJob(

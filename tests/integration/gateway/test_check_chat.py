@@ -231,3 +231,33 @@ async def test_a_second_draft_that_disagrees_fails_an_answer(house: Any, speakin
         answer = await asking
     assert answer.tandem["check"]["reasons"] == ["drafts_differ"]
     assert len(house.model.asked) == 2
+
+
+@pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_an_answer_as_short_as_the_caller_wants_it_passes(check_house: Any, speaking: Any, limit: str, *, is_stream: bool) -> None:
+    check_house.model.answer = speaking("Yes", finish="length")
+    async with check_house.http() as client:
+        answer = await client.post("/v1/chat/completions", json={"model": "auto", "messages": ASKED, limit: 1, "stream": is_stream})
+    assert answer.headers["x-tandem-band"] == "check"
+    (learnt,) = await outcomes(check_house)
+    assert (learnt.kind, check_house.hints.count) == ("check_passed", 0)
+
+
+@pytest.mark.parametrize("metadata", [{"": "x"}, {"a": "x" * 600}, {"a": "\0"}, {"\0": "a"}, {str(number): "" for number in range(20)}])
+async def test_metadata_that_a_job_cannot_keep_leaves_the_answer_unchecked(check_house: Any, speaking: Any, metadata: dict[str, str]) -> None:
+    check_house.model.answer = speaking("They have 18 legs.", probability=0.2)
+    body: dict[str, Any] = {"messages": ASKED, "metadata": metadata}
+    async with check_house.http() as client:
+        fast = await client.post("/v1/chat/completions", json=body | {"model": "auto"})
+        slow = await client.post("/v1/chat/completions", json=body | {"model": "slow"})
+    assert (fast.status_code, fast.json()["choices"][0]["message"]["content"]) == (200, "They have 18 legs.")
+    assert (slow.status_code, slow.json()["error"]["param"], check_house.hints.count) == (400, "metadata", 0)
+
+
+async def test_a_doubtful_answer_with_a_character_that_no_database_keeps_is_worked_out_anew(check_house: Any, speaking: Any) -> None:
+    check_house.model.answer = speaking("They\0 have 18 legs.", probability=0.2)
+    async with check_house.openai() as client:
+        asking = asyncio.create_task(client.chat.completions.create(model="auto", messages=ASKED))
+        await check_house.work(text="24 legs.")
+        assert (await asking).choices[0].message.content == "24 legs."

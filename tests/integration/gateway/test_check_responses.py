@@ -172,3 +172,15 @@ async def test_an_answer_of_a_given_form_is_never_checked(check_house: Any, spea
     async with check_house.openai() as client:
         answer = await client.responses.create(model="auto", input=QUESTION, text={"format": {"type": "json_object"}})
     assert "check" not in answer.tandem
+
+
+@pytest.mark.parametrize("limit", [16, None])
+async def test_only_an_answer_that_the_caller_did_not_limit_is_cut(check_house: Any, speaking: Any, limit: int | None) -> None:
+    check_house.model.answer = speaking("They have", finish="length")
+    body = {"model": "auto", "input": QUESTION} | ({} if limit is None else {"max_output_tokens": limit})
+    async with check_house.http() as client:
+        asking = asyncio.create_task(client.post("/v1/responses", json=body))
+        if limit is None:
+            await check_house.work(text="24 legs.")
+        told = (await asking).json()["tandem"]["check"]
+    assert told["reasons"] == ([] if limit else ["cut"])

@@ -102,6 +102,12 @@ def test_quoted_and_kind_words_are_no_signs(question: str, answer: str) -> None:
     assert reasons(question, answer) == ()
 
 
+def test_an_answer_that_ends_where_the_caller_wanted_is_not_cut() -> None:
+    question, answer = "Write a detailed report on tea.", "Tea is"
+    for finish, is_bounded, found in (("length", True, ()), ("length", False, ("cut", "too_short")), ("stop", True, ("too_short",))):
+        assert judge_answer(question, answer, finish, [], RULES, "en", is_bounded=is_bounded).reasons == found  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("answer", "finish", "reason"), [("", "stop", "empty"), (" …\n", "stop", "empty"), ("Once upon a", "length", "cut")])
 def test_an_answer_without_words_or_without_an_end_fails(answer: str, finish: FinishReason, reason: str) -> None:
     assert reason in reasons("Tell me a story.", answer, finish)
