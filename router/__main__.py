@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from tandem.cli.console import complain, say, table
-from tandem.errors import TandemError
+from tandem.errors import InvalidRequest, TandemError
 
 COMMANDS: Final = {
     "score": "Decide the lane of every line of a file.",
@@ -41,7 +41,12 @@ def run(arguments: Sequence[str], program: str) -> int:
         complain(f"{program} has no command {name!r}; there are: {', '.join(COMMANDS)}.")
         return 2
     command = get_command(import_module(f"router.commands.{name}").build())
-    code = command(list(arguments[1:]), prog_name=f"{program} {name}", standalone_mode=False)
+    try:
+        code = command(list(arguments[1:]), prog_name=f"{program} {name}", standalone_mode=False)
+    except OSError as error:
+        if error.filename is None:  # no file of the caller's
+            raise
+        raise InvalidRequest(f"{str(error.filename)!r} cannot be read or written ({error.strerror})") from error
     return code if isinstance(code, int) else 0
 
 

@@ -114,3 +114,10 @@ async def test_what_a_command_cannot_do_it_says(house: Any, command: Command, tm
     with pytest.raises(PolicyRefused, match="reaches slow_at 1"):
         await command("policies", "publish", version)
     assert f"{version} decides" in await command("policies", "publish", version, "--force")
+
+
+@pytest.mark.parametrize("arguments", [("labels", "export"), ("replay",)])
+async def test_a_file_that_cannot_be_written_is_told_by_name(house: Any, command: Command, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    await keep(house, 10)
+    with pytest.raises(InvalidRequest, match=r"missing/rows' cannot be read or written \(No such file or directory\)"):
+        await command(*arguments, "--out", str(tmp_path / "missing" / "rows"))
