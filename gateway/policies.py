@@ -1,12 +1,12 @@
 """The policies that this gateway follows: one look at the database twice a second, one snapshot swapped as a whole.
 
-Every request is decided by one snapshot: its state, its compiled policies and all that is derived from them are of the same revision. A database that
-is away changes nothing: the last snapshot stays.
+Every request is decided by one snapshot: its state, its compiled policies and all that is derived from them are of the same revision. Only the kill
+switch waits for no policy. A database that is away changes nothing: the last snapshot stays.
 """
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from pydantic import ValidationError
@@ -84,6 +84,8 @@ class PolicyFollower:
         """The newest snapshot. Raises as the store, and ``ValidationError`` for a policy that this version cannot read."""
         async with self._one_look:  # a look that began earlier never ends later, and puts back what was
             state = await self._store.state()
+            if state.kill != self.snapshot.kill:
+                self._obey(state.kill)
             if state.revision != self.snapshot.state.revision:
                 self._swap(await self._compiled(state))
         return self.snapshot
@@ -102,6 +104,11 @@ class PolicyFollower:
             candidate=None if state.candidate is None else await self.policy(state.candidate.version),
             shadow=None if state.shadow is None else await self.policy(state.shadow),
         )
+
+    def _obey(self, kill: Literal["all_fast", "rules"] | None) -> None:
+        """The kill switch stands above every policy: it holds at once, also where a policy published with it cannot be read."""
+        self.snapshot = replace(self.snapshot, state=self.snapshot.state.model_copy(update={"kill": kill}))
+        _log.warning("kill_switch", mode=kill)
 
     def _swap(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot

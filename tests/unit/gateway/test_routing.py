@@ -170,13 +170,23 @@ async def test_a_database_that_is_away_leaves_the_last_policy_and_is_told_once(c
     assert (said.count("policies_not_followed"), said.count("policies_reached")) == (1, 1)
 
 
-async def test_a_policy_that_cannot_be_read_leaves_the_whole_snapshot_as_it_was() -> None:
+async def test_a_policy_that_cannot_be_read_leaves_the_policies_as_they_were() -> None:
     desk = Desk()
     await desk.publish(a=SLOW)
-    desk.store.routing = RoutingState(revision=9, active="missing", kill="all_fast")
+    desk.store.routing = RoutingState(revision=9, active="a", candidate=None, shadow="missing")
     await desk.routing.policies.look()
     snapshot = desk.routing.policies.snapshot
-    assert (snapshot.state.revision, snapshot.stable.version, snapshot.kill) == (1, "a", None)
+    assert (snapshot.state.revision, snapshot.stable.version, snapshot.shadow) == (1, "a", None)
+
+
+async def test_the_kill_switch_holds_also_beside_a_policy_that_cannot_be_read() -> None:
+    desk = Desk()
+    await desk.publish(a=SLOW)
+    for kill, lane in (("all_fast", "fast"), (None, "slow")):
+        desk.store.routing = RoutingState(revision=9, active="missing", kill=kill)  # type: ignore[arg-type]
+        await desk.routing.policies.look()
+        _, decision = await desk.routing.decide(Turns("hi"), ACME, "chat")
+        assert (decision.lane, decision.policy_version) == (lane, "a")
 
 
 async def test_nothing_is_read_from_the_database_on_a_requests_way() -> None:
