@@ -8,13 +8,11 @@ from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
 from router.evaluation.outcomes import OutcomeSet, quality_gain
-from router.features import BUCKETS, DENSE_NAMES, extract
-from router.text import read_text
+from router.training.fit import Matrix
 from router.training.protocol import Floats
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -30,18 +28,7 @@ class FeatureRidge:
     """Ridge regressions on the features of one set's prompts, which are computed once."""
 
     def __init__(self, prompts: Sequence[str]) -> None:
-        columns: list[Ints] = []
-        values: list[Floats] = []
-        ends = [0]
-        for prompt in prompts:
-            features = extract(read_text(prompt))
-            filled = np.flatnonzero(features.dense)
-            columns.append(np.concatenate([features.buckets.astype(np.int64), BUCKETS + filled]))
-            wording = np.full(len(features.buckets), max(len(features.buckets), 1) ** -0.5)
-            values.append(np.concatenate([wording, features.dense[filled].astype(np.float64)]))
-            ends.append(ends[-1] + len(columns[-1]))
-        parts = (np.concatenate(values), np.concatenate(columns), np.array(ends))
-        self._matrix = cast(Any, csr_matrix(parts, shape=(len(prompts), BUCKETS + len(DENSE_NAMES))))
+        self._matrix = Matrix(prompts).sparse
 
     def predict(self, targets: Floats, seen: Ints, unseen: Ints) -> Floats:
         """The gain of unseen rows, from the targets of the seen ones (len(unseen),)."""
