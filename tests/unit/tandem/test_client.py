@@ -11,7 +11,6 @@ from pydantic import JsonValue
 from tandem import errors
 from tandem.client import AsyncTandemClient, ChatPiece, TandemClient
 from tandem.client.calls import read_error
-from tandem.client.http import Door
 from tandem.client.streams import MAX_FAILURES, Following
 from tandem.client.waiting import Waiting
 from tandem.schemas.events import STREAM_RESET, Event, JobEvent
@@ -127,10 +126,6 @@ def test_a_refused_connection_names_address_and_remedy() -> None:
 def test_a_platform_that_is_down_still_says_so() -> None:
     body = {"state": "down", "components": {"database": {"state": "down", "detail": "gone"}}, "version": "1"}
     assert client(lambda _: httpx.Response(503, json=body)).ready().state == "down"
-
-
-def test_the_key_is_not_in_the_doors_repr() -> None:
-    assert "tdm_key" not in repr(Door("http://127.0.0.1:1", "tdm_key"))
 
 
 CHUNKS: list[dict[str, JsonValue]] = [
@@ -493,10 +488,3 @@ async def test_the_async_client_does_the_same() -> None:
         assert "".join([piece.content async for piece in tandem.chat("hi")]) == "你好"
         assert [event.sequence_number async for event in tandem.job_events("job_1")] == [0, 1]
         assert (await tandem.wait_for_job("job_1")).status is JobStatus.COMPLETED
-
-
-def test_both_clients_offer_the_same() -> None:
-    def offered(kind: type[object]) -> set[str]:
-        return {name for name in dir(kind) if not name.startswith("_")}
-
-    assert offered(TandemClient) == offered(AsyncTandemClient)
