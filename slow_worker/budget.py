@@ -5,8 +5,6 @@ use counts as spent until they are settled. A reserve is kept for the final writ
 above.
 """
 
-import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +12,7 @@ from typing import Final
 from tandem.errors import BudgetReached
 from tandem.schemas.chat import ChatMessage, TokenUsage
 from tandem.schemas.jobs import Usage
+from tandem.tokens import text_tokens
 
 SMALLEST_REPLY: Final = 24
 """A reply of fewer tokens is of no use: rather stop."""
@@ -21,7 +20,6 @@ WARNING_SHARE: Final = 0.8
 """Used-up share of a meter that is worth a warning."""
 _MESSAGE_TOKENS: Final = 16
 """Template tokens around one message, and its share of a default system prompt, at most."""
-_PIECE: Final = re.compile(r"[A-Za-z]+|\d|\s+|[^\sA-Za-z\d]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +81,7 @@ class Grant:
 
 def prompt_tokens(messages: list[ChatMessage]) -> int:
     """Tokens of a prompt, estimated from above for byte-pair vocabularies that know English and Chinese: digits singly, letters in threes."""
-    return 24 + sum(_MESSAGE_TOKENS + _text_tokens(message.content) for message in messages)
-
-
-def _text_tokens(text: str) -> int:
-    total = 0.0
-    for piece in _PIECE.findall(text):
-        if piece[0].isascii():
-            total += math.ceil(len(piece) / 3) if piece[0].isalpha() else min(len(piece), 2)
-        else:
-            total += 1.6
-    return math.ceil(total)
+    return 24 + sum(_MESSAGE_TOKENS + text_tokens(message.content) for message in messages)
 
 
 class BudgetLedger:

@@ -16,6 +16,7 @@ from slow_worker.graph import GraphBuilder
 from slow_worker.runner import JobRunner, RunEnd
 from slow_worker.services import Services
 from slow_worker.watchdog import ProcessWatchdog
+from tandem.egress import GuardedClient
 from tandem.errors import TandemError
 from tandem.events import open_notifier
 from tandem.ids import IdFactory
@@ -23,6 +24,7 @@ from tandem.models import open_chat_model
 from tandem.settings import Settings
 from tandem.storage import open_storage
 from tandem.telemetry import SystemClock, get_logger
+from tools.offers import Supplies
 from tools.registry import offered_tools
 
 
@@ -74,6 +76,7 @@ class WorkerProcess:
 
     async def _open(self) -> JobRunner:
         settings = self._settings
+        ids = IdFactory(now_ms=lambda: time.time_ns() // 1_000_000)
         async with AsyncExitStack() as stack:
             storage = open_storage(settings)
             stack.push_async_callback(storage.close)
@@ -82,10 +85,9 @@ class WorkerProcess:
             stack.push_async_callback(notifier.close)
             model = open_chat_model(settings, "slow")
             stack.push_async_callback(model.close)
-            toolbox = offered_tools()
+            toolbox = await offered_tools(Supplies(settings, GuardedClient(settings.egress), ids, storage.memories))
             stack.push_async_callback(toolbox.close)
             self._stack = stack.pop_all()
-        ids = IdFactory(now_ms=lambda: time.time_ns() // 1_000_000)
         checkpoints = CoalescingCheckpoints(storage.work.checkpoints)
         services = Services(storage.work, notifier, model, toolbox, SystemClock(), ids, settings)
         return JobRunner(

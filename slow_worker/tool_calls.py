@@ -36,7 +36,7 @@ async def call_tool(context: JobContext, name: str, call_id: str, arguments: Map
     async def run() -> JsonValue:
         await context.progress.tool_started(name, call_id)
         result = await tool.run(arguments, replace(context.tool_context, call_id=call_id))
-        summary = json.dumps(result.output, ensure_ascii=False) if result.ok else result.error or ""
+        summary = json.dumps(result.output, ensure_ascii=False) if result.ok else result.error.message if result.error else ""
         await context.progress.tool_completed(name, call_id, ok=result.ok, summary=summary[:_SUMMARY_CHARS])
         recorded: JsonValue = result.model_dump(mode="json")
         return recorded

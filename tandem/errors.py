@@ -5,6 +5,7 @@
     |   +-- InvalidRequest             invalid_request
     |   |   +-- UnknownModel           unknown_model
     |   |   +-- UnknownTool            unknown_tool
+    |   |   +-- ToolNotOffered         tool_not_offered
     |   |   +-- InputTooLong           input_too_long
     |   |   +-- PolicyRefused          policy_refused
     |   +-- BodyTooLarge               body_too_large
@@ -89,6 +90,12 @@ class UnknownTool(InvalidRequest):
     """The request names a tool that is not offered here."""
 
     code = "unknown_tool"
+
+
+class ToolNotOffered(InvalidRequest):
+    """The request names a tool that exists and that no live worker offers; the message says why."""
+
+    code = "tool_not_offered"
 
 
 class InputTooLong(InvalidRequest):

@@ -25,6 +25,8 @@ SteerId = NewType("SteerId", str)
 ArtifactId = NewType("ArtifactId", str)
 PolicyVersionId = NewType("PolicyVersionId", str)
 OutcomeId = NewType("OutcomeId", str)
+FileId = NewType("FileId", str)
+MemoryId = NewType("MemoryId", str)
 StreamId = NewType("StreamId", str)
 """The owner of an event log: a ``JobId`` or a ``ThreadId``."""
 
@@ -100,3 +102,10 @@ class IdFactory:
 
     def outcome(self) -> OutcomeId:
         return OutcomeId(self._new("out"))
+
+    def file(self) -> FileId:
+        """OpenAI's clients know a file by ``file_…``."""
+        return FileId(self._new("file"))
+
+    def memory(self) -> MemoryId:
+        return MemoryId(self._new("mem"))

@@ -216,7 +216,54 @@ class EgressSettings(Section):
     allow: CommaList = Field(default_factory=list)
     """CIDRs or host names that may be reached although private or loopback, and over plain http; empty allows none."""
     timeout_s: float = Field(default=20.0, gt=0, le=300)
-    """Total seconds of one outbound request."""
+    """Total seconds of one outbound request; a tool's own limit may be shorter."""
+
+
+class ToolSettings(Section):
+    """What System 2 may use. Only the operator sets these; no request can."""
+
+    offer: CommaList = Field(default_factory=lambda: ["*"])
+    """Names of the tools this platform offers, where they work; ``*`` at the end of a name stands for anything, alone for all."""
+    tenants: dict[str, list[str]] = Field(default_factory=dict)
+    """What a tenant may use of them, by tenant, in the same spelling; a tenant that is not named may use all."""
+    approval: Literal["writes", "tainted"] = "writes"
+    """Which calls that write need somebody's approval: every one, or only those of a job that has read words of strangers."""
+    approval_ttl_s: float = Field(default=3_600.0, ge=1, le=2_592_000)
+    """Seconds an approval waits for somebody; then the call is refused."""
+    known_hosts: CommaList = Field(default_factory=list)
+    """Hosts that a job may fetch from also after it has read words of strangers."""
+    max_file_bytes: int = Field(default=20_971_520, ge=1, le=1_073_741_824)
+    """Largest uploaded file."""
+    max_files_bytes: int = Field(default=1_073_741_824, ge=1)
+    """All uploaded files of one tenant together."""
+    max_memories: int = Field(default=1_000, ge=1, le=1_000_000)
+    """Facts remembered for one tenant."""
+    python_workers: int = Field(default=2, ge=1, le=64)
+    """Interpreters of the ``python`` tool that one worker process keeps."""
+    sandbox_packages: Path | None = None
+    """Folder of the packages that ``python_full`` offers (NumPy, pandas, SymPy, Matplotlib); empty means ``sandbox`` beside this Python."""
+    sandbox_url: str | None = Field(default=None, pattern=r"^https?://")
+    """Base URL of a code execution server with Piston's protocol, which ``python_full`` then uses instead of this machine."""
+    sandbox_key: SecretStr | None = None
+    """Sent to it as ``Authorization``."""
+    search: CommaList = Field(default_factory=list)
+    """Search providers in the order they are tried: ``searxng``, ``brave``, ``tavily``, ``duckduckgo``; empty offers no web search."""
+    searxng_url: str | None = Field(default=None, pattern=r"^https?://")
+    """Base URL of a SearXNG instance that answers ``format=json``."""
+    brave_key: SecretStr | None = None
+    tavily_key: SecretStr | None = None
+    http_file: Path | None = None
+    """JSON file of the hosts that ``http_request`` may reach, with the secrets it sends there; empty means ``TANDEM_HOME/http.json``."""
+    mcp_file: Path | None = None
+    """JSON file of the MCP servers (``{"mcpServers": {…}}``); empty means ``TANDEM_HOME/mcp.json``."""
+    sql_file: Path | None = None
+    """JSON file of the databases that ``sql`` may read; empty means ``TANDEM_HOME/sql.json``."""
+    embeddings_url: str | None = Field(default=None, pattern=r"^https?://")
+    """Base URL, with ``/v1``, of a server with OpenAI's embeddings, for the search in documents; empty searches by words alone."""
+    embeddings_model: str = "default"
+    """Name that server knows its model by."""
+    embeddings_key: SecretStr | None = None
+    """Sent to it as a bearer token."""
 
 
 class UiSettings(Section):
@@ -269,6 +316,7 @@ class Settings(BaseSettings):
     webhooks: WebhookSettings = WebhookSettings()
     retention: RetentionSettings = RetentionSettings()
     egress: EgressSettings = EgressSettings()
+    tools: ToolSettings = ToolSettings()
     ui: UiSettings = UiSettings()
     log: LogSettings = LogSettings()
 

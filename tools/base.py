@@ -16,7 +16,8 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from tandem.ports import Tool
-from tandem.schemas.tools import ToolResult, ToolSpec
+from tandem.schemas.tools import ToolFault, ToolResult, ToolSpec
+from tandem.tokens import text_tokens
 
 INVALID_ARGUMENTS: Final = "invalid_arguments"
 _LARGEST_INT: Final = 2**63 - 1
@@ -47,20 +48,31 @@ def argument_fault(spec: ToolSpec, arguments: Mapping[str, JsonValue]) -> str | 
 
 def refused(message: str, code: str, *, retryable: bool = False, stdout: str = "", seconds: float = 0.0) -> ToolResult:
     """A failed call the model can learn from."""
-    return ToolResult(ok=False, error=message, error_code=code, retryable=retryable, stdout=stdout, seconds=seconds)
+    return ToolResult(ok=False, error=ToolFault(code=code, message=message, retryable=retryable), stdout=stdout, seconds=seconds)
 
 
-def capped(result: ToolResult, max_chars: int) -> ToolResult:
-    """The result with its texts cut to ``max_chars`` each; an output that is no text and too long becomes its cut JSON text."""
+def capped(result: ToolResult, spec: ToolSpec) -> ToolResult:
+    """The result with its texts within the tool's caps; an output that is no text and too long becomes its cut JSON text."""
     changes: dict[str, object] = {}
-    if len(result.stdout) > max_chars:
-        changes["stdout"] = result.stdout[:max_chars]
-    if result.error is not None and len(result.error) > max_chars:
-        changes["error"] = result.error[:max_chars]
+    if (stdout := fitting(result.stdout, spec)) != result.stdout:
+        changes["stdout"] = stdout
+    if result.error is not None and (message := fitting(result.error.message, spec)) != result.error.message:
+        changes["error"] = result.error.model_copy(update={"message": message})
     text = result.output if isinstance(result.output, str) else json.dumps(result.output, ensure_ascii=False)
-    if len(text) > max_chars:
-        changes["output"] = text[:max_chars]
+    if (output := fitting(text, spec)) != text:
+        changes["output"] = output
     return result.model_copy(update={**changes, "is_truncated": True}) if changes else result
+
+
+def fitting(text: str, spec: ToolSpec) -> str:
+    """The beginning of a text that fits both caps of the tool."""
+    # An estimate of tokens is at most 1.6 per character, so most texts need no counting.
+    if len(text) * 4 <= spec.max_output_bytes and len(text) * 2 <= spec.max_output_tokens:
+        return text
+    cut = text.encode("utf-8", "replace")[: spec.max_output_bytes].decode("utf-8", "ignore")
+    while cut and (tokens := text_tokens(cut)) > spec.max_output_tokens:
+        cut = cut[: min(len(cut) - 1, int(len(cut) * spec.max_output_tokens / tokens))]
+    return cut
 
 
 def as_json(value: object, depth: int = 0) -> JsonValue:

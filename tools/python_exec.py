@@ -9,7 +9,7 @@ is refused with a sentence saying what to use instead. Where Monty is missing th
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -20,6 +20,7 @@ from tandem.errors import SandboxUnavailable
 from tandem.ports import ToolContext
 from tandem.schemas.tools import ToolResult, ToolSpec
 from tools.base import as_json, refused
+from tools.offers import Offer, Supplies
 
 MODULES: Final = ("math", "json", "re", "datetime", "decimal", "itertools", "functools", "collections", "random", "csv", "base64", "hashlib")
 """What a program may import."""
@@ -38,7 +39,9 @@ SPEC: Final = ToolSpec(
     },
     side_effect="exec",
     timeout_s=10.0,
-    max_output_chars=8_000,
+    max_output_bytes=32_000,
+    max_output_tokens=2_000,
+    needs=["sandbox"],
 )
 
 _DEFINES_SOLVE: Final = re.compile(r"^(?:async )?def solve\(", re.MULTILINE)
@@ -86,6 +89,16 @@ def probe_python() -> None:
         raise SandboxUnavailable(f"pydantic-monty cannot run here: {error}; reinstall the `tools` extra") from error
     if result != 42:
         raise SandboxUnavailable(f"pydantic-monty answered {result!r} to 6 * 7; reinstall the `tools` extra")
+
+
+async def offer(supplies: Supplies) -> Sequence[Offer]:
+    """The tool, where Monty starts."""
+    try:
+        await asyncio.to_thread(probe_python)
+    except SandboxUnavailable as error:
+        return [Offer(SPEC, None, error.message)]
+    python = PythonTool(SandboxLimits(workers=supplies.settings.tools.python_workers))
+    return [Offer(SPEC, python, close=python.close)]
 
 
 class PythonTool:

@@ -4,19 +4,26 @@
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Final
+from contextlib import AsyncExitStack
+from fnmatch import fnmatchcase
+from importlib import import_module
+from typing import Final, cast
 
-from tandem.errors import SandboxUnavailable, UnknownTool
+from tandem.errors import UnknownTool
 from tandem.ports import Tool
 from tandem.telemetry import get_logger
+from tools.offers import Offer, Supplies
 
 PYTHON: Final = "python"
-_NAMES: Final = frozenset({PYTHON})
+_PROVIDERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "tools.python_exec": (PYTHON,),
+}
+"""Modules with an ``offer`` coroutine, and the tools each of them provides; tools of MCP servers have names of their operator's making."""
 
 
 def tool_names() -> frozenset[str]:
-    """Every tool Tandem has, whether or not this machine can offer it."""
-    return _NAMES
+    """Every tool Tandem has by itself, whether or not this machine can offer it."""
+    return frozenset(name for names in _PROVIDERS.values() for name in names)
 
 
 def check_names(names: Sequence[str], known: frozenset[str]) -> None:
@@ -31,12 +38,19 @@ def check_names(names: Sequence[str], known: frozenset[str]) -> None:
             raise UnknownTool(f"no tool {name!r} here; offered: {offered}", param="tools")
 
 
+def is_listed(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a name is in an operator's list, where ``*`` stands for anything."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
 class Toolbox(Mapping[str, Tool]):
     """The tools of one process by name; whoever opened it closes it."""
 
-    def __init__(self, tools: Mapping[str, Tool], closers: Sequence[Callable[[], Awaitable[None]]] = ()) -> None:
+    def __init__(self, tools: Mapping[str, Tool], closers: Sequence[Callable[[], Awaitable[None]]] = (), offers: Sequence[Offer] = ()) -> None:
         self._tools = dict(tools)
         self._closers = tuple(closers)
+        self.offers = tuple(offers)
+        """Everything that was looked at, with the reasons for what is missing."""
 
     def __getitem__(self, name: str) -> Tool:
         return self._tools[name]
@@ -55,20 +69,28 @@ class Toolbox(Mapping[str, Tool]):
         return {name: self._tools[name] for name in names}
 
     async def close(self) -> None:
-        for close in self._closers:
-            await close()
+        """Close every tool; one that fails to close leaves no other open."""
+        async with AsyncExitStack() as stack:
+            for close in self._closers:
+                stack.push_async_callback(close)
 
 
-def offered_tools() -> Toolbox:
-    """Probe and build what works here; a tool whose sandbox does not work is left out, never run another way."""
-    # The sandbox is an extra: loading it here lets the gateway know tool names without it.
-    from tools.python_exec import PythonTool, probe_python  # noqa: PLC0415
+async def offered_tools(supplies: Supplies) -> Toolbox:
+    """Probe and build what the operator lists and what works here; anything else is left out with its reason."""
+    # The policies need the extra that the gateway, which asks for names only, may lack.
     from tools.wrappers import guarded  # noqa: PLC0415
 
-    try:
-        probe_python()
-    except SandboxUnavailable as error:
-        get_logger(__name__).warning("tool_not_offered", tool=PYTHON, reason=error.message)
-        return Toolbox({})
-    python = PythonTool()
-    return Toolbox({PYTHON: guarded(python)}, [python.close])
+    offers = [offer for module, names in _PROVIDERS.items() for offer in await _offers_of(module, names, supplies)]
+    for offer in offers:
+        if offer.tool is None:
+            get_logger(__name__).info("tool_not_offered", tool=offer.spec.name, reason=offer.reason)
+    tools = {offer.spec.name: guarded(offer.tool) for offer in offers if offer.tool is not None}
+    return Toolbox(tools, [offer.close for offer in offers if offer.close is not None], offers)
+
+
+async def _offers_of(module: str, names: Sequence[str], supplies: Supplies) -> Sequence[Offer]:
+    patterns = supplies.settings.tools.offer
+    if names and not any(is_listed(name, patterns) for name in names):
+        return ()
+    offer = cast("Callable[[Supplies], Awaitable[Sequence[Offer]]]", import_module(module).offer)
+    return [each for each in await offer(supplies) if is_listed(each.spec.name, patterns)]

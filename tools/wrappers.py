@@ -57,7 +57,7 @@ class TimedTool:
 
 @dataclass(frozen=True, slots=True)
 class CappedTool:
-    """Cuts what is longer than the tool's ``max_output_chars`` and marks it, so that no tool floods a context."""
+    """Cuts what is longer than the tool's caps of bytes and tokens and marks it, so that no tool floods a context."""
 
     inner: Tool
 
@@ -66,4 +66,4 @@ class CappedTool:
         return self.inner.spec
 
     async def run(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> ToolResult:
-        return capped(await self.inner.run(arguments, context), self.spec.max_output_chars)
+        return capped(await self.inner.run(arguments, context), self.spec)

@@ -25,7 +25,7 @@ async def attempt_program(work: Assignment) -> Try:
     outcome = await call_tool(work.context, PYTHON, order.key, {"code": program})
     usage = usage.model_copy(update={"tool_calls": 1})
     if not outcome.ok:
-        return work.result(reply.text, usage, program=program, error=outcome.error or "the program failed")
+        return work.result(reply.text, usage, program=program, error=outcome.error.message if outcome.error else "the program failed")
     answer = canonical_value(outcome.output)
     error = None if answer is not None else f"the program returned {json.dumps(outcome.output, ensure_ascii=False)[:80]}, which is no short answer"
     return work.result(reply.text, usage, answer=answer, program=program, error=error)

@@ -4,6 +4,7 @@ Every port has adapters elsewhere (``tandem/storage``, ``tandem/events``, ``tand
 conformance suite in ``tandem/testing``. This package knows no adapter. All times are UTC; leases use the database's clock.
 """
 
+from tandem.ports.audit import AuditLog
 from tandem.ports.common import (
     Appended,
     Clock,
@@ -12,6 +13,7 @@ from tandem.ports.common import (
     Notifier,
     Once,
 )
+from tandem.ports.files import FileStore, MemoryStore, NewFile
 from tandem.ports.jobs import (
     Changed,
     Created,
@@ -29,8 +31,6 @@ from tandem.ports.models import (
     DecisionModel,
     Score,
     Scorer,
-    Tool,
-    ToolContext,
     Turns,
 )
 from tandem.ports.responses import ResponseStatus, ResponseStore, StoredResponse
@@ -38,6 +38,7 @@ from tandem.ports.routing import DecidingDoor, DecisionLog, JobTimes, LoggedDeci
 from tandem.ports.schedules import DueSchedule, Retention, ScheduleStore, ScheduleUpdate, Swept
 from tandem.ports.storage import Storage
 from tandem.ports.threads import KeyStore, ThreadStore, TurnWork
+from tandem.ports.tools import EMPTY_SHELF, EmptyShelf, Shelf, ShelfFile, Tool, ToolBoard, ToolContext
 from tandem.ports.webhooks import INTERNAL, Answered, Delivery, Outbox, SealedSecret, WebhookStore
 from tandem.ports.work import (
     CheckpointStore,
@@ -52,9 +53,11 @@ from tandem.ports.work import (
 )
 
 __all__ = [
+    "EMPTY_SHELF",
     "INTERNAL",
     "Answered",
     "Appended",
+    "AuditLog",
     "Changed",
     "ChatModel",
     "CheckpointStore",
@@ -68,7 +71,9 @@ __all__ = [
     "Delivery",
     "DueSchedule",
     "Effect",
+    "EmptyShelf",
     "EventLog",
+    "FileStore",
     "JobCounts",
     "JobFilter",
     "JobQueue",
@@ -78,8 +83,10 @@ __all__ = [
     "KeyStore",
     "LeaseState",
     "LoggedDecision",
+    "MemoryStore",
     "NewArtifact",
     "NewEvent",
+    "NewFile",
     "NewJob",
     "NewOutcome",
     "NewState",
@@ -99,6 +106,8 @@ __all__ = [
     "Score",
     "Scorer",
     "SealedSecret",
+    "Shelf",
+    "ShelfFile",
     "Storage",
     "StoredCheckpoint",
     "StoredResponse",
@@ -106,6 +115,7 @@ __all__ = [
     "Swept",
     "ThreadStore",
     "Tool",
+    "ToolBoard",
     "ToolContext",
     "TurnWork",
     "Turns",

@@ -41,6 +41,8 @@ class NewJob:
     response_id: ResponseId | None = None
     """Its name at the OpenAI door, where it came through that one."""
     schedule_id: ScheduleId | None = None
+    tools: Sequence[str] | None = None
+    """Names its jobs may use, settled at the door and frozen with the job; null (of a job older than grants) leaves it to the request."""
     is_stored: bool = True
     """False: swept ``retention.unstored_s`` after its end."""
 

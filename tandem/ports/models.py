@@ -1,16 +1,12 @@
-"""Models, the router's scoring backends, and tools."""
+"""Models, and the router's scoring backends."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pydantic import JsonValue
-
-from tandem.ids import JobId, TenantId
 from tandem.schemas.chat import ChatDelta, ChatReply, ChatRequest
 from tandem.schemas.questions import AnswerSet, QuestionSet
 from tandem.schemas.routing import Effort, Intent, Lane, LaneChoice
-from tandem.schemas.tools import ToolResult, ToolSpec
 
 
 class ChatModel(Protocol):
@@ -108,23 +104,3 @@ class DecisionModel(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class ToolContext:
-    """Who calls a tool, and for which job."""
-
-    tenant: TenantId
-    job_id: JobId
-    call_id: str
-
-
-class Tool(Protocol):
-    """Something System 2 may use."""
-
-    @property
-    def spec(self) -> ToolSpec: ...
-
-    async def run(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> ToolResult:
-        """Run once. What the model can repair comes back as ``ok=False``; only defects raise."""
-        ...

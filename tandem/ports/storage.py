@@ -2,12 +2,15 @@
 
 from typing import Protocol
 
+from tandem.ports.audit import AuditLog
 from tandem.ports.common import EventLog
+from tandem.ports.files import FileStore, MemoryStore
 from tandem.ports.jobs import JobStore
 from tandem.ports.responses import ResponseStore
 from tandem.ports.routing import DecisionLog, OutcomeStore, PolicyStore
 from tandem.ports.schedules import Retention, ScheduleStore
 from tandem.ports.threads import KeyStore, ThreadStore
+from tandem.ports.tools import ToolBoard
 from tandem.ports.webhooks import Outbox, WebhookStore
 from tandem.ports.work import JobWork
 
@@ -39,6 +42,14 @@ class Storage(Protocol):
     def schedules(self) -> ScheduleStore: ...
     @property
     def responses(self) -> ResponseStore: ...
+    @property
+    def files(self) -> FileStore: ...
+    @property
+    def memories(self) -> MemoryStore: ...
+    @property
+    def audit(self) -> AuditLog: ...
+    @property
+    def tools(self) -> ToolBoard: ...
     @property
     def retention(self) -> Retention: ...
 

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
-from tandem.ids import ArtifactId, JobId, TenantId, ThreadId
+from tandem.ids import ArtifactId, JobId, KeyId, TenantId, ThreadId
 from tandem.ports.common import Appended, NewEvent
 from tandem.ports.jobs import Effect
 from tandem.schemas.inputs import InputAsk, InputRequest, Steer
@@ -30,6 +30,9 @@ class Claim:
     """What the job asked so far, with the answers."""
     deadline_left_s: float | None = None
     """Seconds until the deadline; null without one."""
+    key_id: KeyId | None = None
+    tools: Sequence[str] | None = None
+    """Names it may use, frozen when it was submitted; null leaves it to the request."""
     items: int = 0
     """Output items its log has opened: the ``output_index`` of the next one."""
     appended: Sequence[Appended] = ()

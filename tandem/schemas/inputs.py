@@ -39,6 +39,8 @@ class InputRequest(InputAsk):
     created_at: datetime
     expires_at: datetime
     answered_at: datetime | None = None
+    answered_by: str | None = None
+    """Id of the API key that answered; null while nobody has, or where a default was taken."""
     decision: Literal["approve", "reject", "edit"] | None = None
     """Of an approval."""
     value: JsonValue = None

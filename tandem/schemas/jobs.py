@@ -12,6 +12,7 @@ from tandem.schemas.inputs import InputRequest, Steer
 from tandem.schemas.moments import Moment
 from tandem.schemas.routing import Effort
 from tandem.schemas.text import CleanText, TextCheck
+from tandem.schemas.tools import Citation
 
 RUN_JOB_TASK: Final = "tandem.run_job"
 """Celery task that claims and runs one job, whichever is next; it has no arguments. A hint, never the truth."""
@@ -102,6 +103,10 @@ class JobRequest(Wire):
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
     documents: list[Document] = Field(default_factory=list[Document], max_length=64)
     """Texts to work from."""
+    files: list[str] = Field(default_factory=list[str], max_length=32)
+    """Ids of uploaded files that its tools may read."""
+    approvals: Literal["ask", "refuse"] = "ask"
+    """What to do where a tool call needs somebody's approval: wait for it as ``input_required``, or go on without the call."""
     webhook_url: str | None = Field(default=None, max_length=2_048)
     """Gets one signed POST when the job ends, beside the endpoints."""
     webhook_endpoints: list[str] | None = Field(default=None, max_length=64)
@@ -250,6 +255,8 @@ class JobResult(Wire):
     """Share of the votes behind the answer; not yet calibrated."""
     verification: Verification | None = None
     effort_used: Effort | None = None
+    citations: list[Citation] = Field(default_factory=list[Citation])
+    """Where what the answer rests on stands."""
     usage: Usage = Usage()
 
 
@@ -278,6 +285,8 @@ class Job(Wire):
     """Its name at ``/v1/responses``; null when it came through another door."""
     effort: Effort
     request: JobRequest
+    tools: list[str] | None = None
+    """What it may use: what the request asked for, the platform, the tenant and the key allow; settled when it was submitted."""
     view: JobView
     inputs: list[InputRequest] = Field(default_factory=list[InputRequest])
     """What it asked, answered or not."""
@@ -289,6 +298,7 @@ class Job(Wire):
     answer: JsonValue = None
     confidence: float | None = None
     verification: Verification | None = None
+    citations: list[Citation] = Field(default_factory=list[Citation])
     usage: Usage = Usage()
     effort_used: Effort | None = None
     error: JobFailure | None = None

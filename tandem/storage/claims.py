@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, func, insert, select, u
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tandem.ids import JobId, TenantId, ThreadId
+from tandem.ids import JobId, KeyId, TenantId, ThreadId
 from tandem.ports import Appended, Claim, NewEvent
 from tandem.schemas.events import JobEvent
 from tandem.schemas.inputs import InputRequest
@@ -176,6 +176,8 @@ def _claim_from(row: RowMapping, appended: Sequence[Appended]) -> Claim:
         thread_id=None if row["thread_id"] is None else ThreadId(row["thread_id"]),
         inputs=[InputRequest.model_validate(each) for each in row["inputs"]],
         deadline_left_s=None if row["deadline_at"] is None else row["deadline_at"] - row["now_s"],
+        key_id=None if row["key_id"] is None else KeyId(row["key_id"]),
+        tools=row["tools"],
         items=row["items"],
         appended=appended,
     )

@@ -123,6 +123,7 @@ def _columns(new: NewJob) -> dict[str, object]:
         "schedule_id": new.schedule_id,
         "parent_id": request.parent_id,
         "request": request.model_dump(mode="json", by_alias=True),
+        "tools": None if new.tools is None else list(new.tools),
         "effort": new.effort,
         "priority": request.priority,
         "share_key": new.key_id or new.tenant,

@@ -19,7 +19,7 @@ from tandem.storage.times import db_now, to_datetime
 
 OWNED: Final = (JobStatus.IN_PROGRESS, JobStatus.CANCELLING)
 """States in which a worker may hold the job."""
-_OUTCOME: Final = ("output_text", "answer", "confidence", "verification", "effort_used")
+_OUTCOME: Final = ("output_text", "answer", "confidence", "verification", "effort_used", "citations")
 """Fields of a ``Job`` that come from its result."""
 _MOMENTS: Final = {
     "created_at": "created_at",
@@ -40,6 +40,7 @@ _AS_STORED: Final = (
     "response_id",
     "effort",
     "request",
+    "tools",
     "view",
     "inputs",
     "inbox",

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import JSON, Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-SCHEMA_VERSION: Final = "0003"
+SCHEMA_VERSION: Final = "0004"
 """Newest migration: what ``alembic_version`` holds when the database fits this code."""
 
 MOMENT: Final = Double[float](asdecimal=False)
@@ -61,6 +61,7 @@ jobs: Final = Table(
     _required("status", Text),
     _required("request", JSON),  # as submitted, with later changes of budget, priority and metadata
     _required("effort", Text),
+    Column("tools", JSON(none_as_null=True)),  # names it may use, settled at the door; null in jobs older than grants
     _required("priority", Integer),
     _required("share_key", Text),  # whose turn a claim uses up: the API key, else the tenant
     _required("view", JSON),  # written by the worker alone
@@ -411,4 +412,59 @@ routing_history: Final = Table(
     Index("ix_routing_history_revision", "revision", unique=True, **_only("action <> 'draft'")),
     Index("ix_routing_history_active", "active", "revision"),
     Index("ix_routing_history_candidate", "candidate", "revision"),
+)
+
+files: Final = Table(
+    "files",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    _required("tenant", Text),
+    _required("name", Text),
+    _required("media_type", Text),
+    _required("purpose", Text),
+    _required("size", Integer),  # bytes
+    _required("sha256", Text),
+    _required("content", LargeBinary),
+    _required("created_at", MOMENT),
+    Column("expires_at", MOMENT),  # deleted by itself then
+    Index("ix_files_listing", "tenant", "created_at", "id"),
+    Index("ix_files_expiry", "expires_at", **_only("expires_at IS NOT NULL")),
+)
+
+memories: Final = Table(
+    "memories",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    _required("tenant", Text),
+    _required("digest", Text),  # of the text: a fact is kept once
+    _required("text", JSON),
+    _required("provenance", JSON),
+    _required("created_at", MOMENT),
+    Index("ix_memories_listing", "tenant", "created_at", "id"),
+    Index("ix_memories_digest", "tenant", "digest", unique=True),
+)
+
+audit_log: Final = Table(
+    "audit_log",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),  # from 1, without gaps
+    Column("job_id", Text),  # no foreign key: the record outlives the job
+    _required("entry", JSON),
+    _required("at", Text),  # as hashed: ISO 8601, UTC
+    _required("previous_hash", Text),
+    _required("hash", Text),
+    Index("ix_audit_log_job", "tenant", "job_id", "seq"),
+)
+
+tool_reports: Final = Table(
+    "tool_reports",
+    METADATA,
+    Column("worker", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    _required("spec", JSON),
+    _required("state", Text),  # offered or unavailable
+    _required("reason", Text),
+    _required("seen_at", MOMENT),
+    Index("ix_tool_reports_age", "seen_at"),
 )

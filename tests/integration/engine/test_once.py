@@ -32,7 +32,7 @@ class Till:
     @property
     def spec(self) -> ToolSpec:
         schema = cast("dict[str, JsonValue]", {"type": "object"})
-        return ToolSpec(name="till", description="", parameters=schema, side_effect=self.side_effect, timeout_s=5, max_output_chars=100)
+        return ToolSpec(name="till", description="", parameters=schema, side_effect=self.side_effect, timeout_s=5, max_output_bytes=100)
 
     async def run(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> ToolResult:
         self.calls.append(context)

@@ -30,7 +30,7 @@ class Slow:
         parameters={"type": "object", "additionalProperties": False},
         side_effect="pure",
         timeout_s=0.02,
-        max_output_chars=10,
+        max_output_bytes=10,
     )
 
     async def run(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> ToolResult:
@@ -41,7 +41,8 @@ class Slow:
 async def test_a_call_that_takes_too_long_is_stopped() -> None:
     result = await guarded(Slow(seconds=5)).run({}, CONTEXT)
 
-    assert (result.ok, result.error_code, result.retryable) == (False, "timeout", True)
+    assert result.error is not None
+    assert (result.ok, result.error.code, result.error.retryable) == (False, "timeout", True)
     assert result.seconds < 1
 
 
@@ -65,7 +66,7 @@ async def test_long_output_is_cut_and_marked() -> None:
 
 
 def test_structured_output_that_is_too_long_becomes_its_cut_text() -> None:
-    result = capped(ToolResult(ok=True, output=list(range(100))), 12)
+    result = capped(ToolResult(ok=True, output=list(range(100))), Slow.spec.model_copy(update={"max_output_bytes": 12}))
 
     assert (result.output, result.is_truncated) == ("[0, 1, 2, 3,", True)
 
@@ -73,7 +74,13 @@ def test_structured_output_that_is_too_long_becomes_its_cut_text() -> None:
 def test_short_output_stays_as_it_is() -> None:
     result = ToolResult(ok=True, output={"a": 1})
 
-    assert capped(result, 100) is result
+    assert capped(result, Slow.spec.model_copy(update={"max_output_bytes": 100})) is result
+
+
+def test_a_text_is_cut_between_characters_where_its_tokens_are_too_many() -> None:
+    result = capped(ToolResult(ok=True, output="天气" * 100), Slow.spec.model_copy(update={"max_output_bytes": 1_000, "max_output_tokens": 8}))
+
+    assert (result.output, result.is_truncated) == ("天气天气天", True)
 
 
 class Hostile:
