@@ -251,7 +251,9 @@ class ToolSettings(Section):
     searxng_url: str | None = Field(default=None, pattern=r"^https?://")
     """Base URL of a SearXNG instance that answers ``format=json``."""
     brave_key: SecretStr | None = None
+    """Subscription token of Brave's search API."""
     tavily_key: SecretStr | None = None
+    """API key of Tavily."""
     http_file: Path | None = None
     """JSON file of the hosts that ``http_request`` may reach, with the secrets it sends there; empty means ``TANDEM_HOME/http.json``."""
     mcp_file: Path | None = None

@@ -80,7 +80,7 @@ def test_short_output_stays_as_it_is() -> None:
 def test_a_text_is_cut_between_characters_where_its_tokens_are_too_many() -> None:
     result = capped(ToolResult(ok=True, output="天气" * 100), Slow.spec.model_copy(update={"max_output_bytes": 1_000, "max_output_tokens": 8}))
 
-    assert (result.output, result.is_truncated) == ("天气天气天", True)
+    assert (result.output, result.is_truncated) == ("天气天气", True)
 
 
 class Hostile:
