@@ -99,6 +99,8 @@ class Swept:
     responses: int = 0
     decisions: int = 0
     outcomes: int = 0
+    files: int = 0
+    tool_reports: int = 0
 
 
 class Retention(Protocol):

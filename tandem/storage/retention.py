@@ -9,6 +9,7 @@ work is touched. Each query walks an index from its old end:
 - deliveries: ``ix_outbox_due`` (``state``, ``due_at``): a delivery's ``due_at`` never lies before its newest attempt;
 - keys: ``ix_idempotency_keys_expiry``; responses: ``ix_responses_age``, ``ix_responses_unstored``; decisions: ``ix_decisions_stats``;
   outcomes: ``ix_outcomes_status``;
+- uploaded files whose time is over: ``ix_files_expiry``, which holds no others; what workers said of their tools: ``ix_tool_reports_age``;
 - threads: by id, round and round; the age of a thread's oldest event is one look into the primary key of ``events``.
 
 Ended jobs that are kept are walked once in a process's life, oldest first; where the walk stands is memory only and may be lost. Several dispatchers
@@ -34,12 +35,14 @@ from tandem.storage.tables import (
     decisions,
     effects,
     events,
+    files,
     idempotency_keys,
     jobs,
     outbox,
     outcomes,
     responses,
     threads,
+    tool_reports,
     turns,
     webhook_attempts,
 )
@@ -50,6 +53,10 @@ _JOBS_AT_ONCE: Final = 20
 """Jobs of one transaction."""
 _OWNERS_AT_ONCE: Final = 100
 """Jobs or threads that one query of a walk looks at."""
+_FILES_AT_ONCE: Final = 10
+"""Uploaded files of one transaction: their bytes are overwritten or logged, and others wait for that."""
+_REPORTS_KEPT_S: Final = _DAY_S
+"""How long the last words of a dead worker about its tools are kept."""
 _PAGES: Final = 20
 """Queries of one walk in one sweep: a walk over work that is all young ends soon, and goes on at the next sweep."""
 _BY_JOB: Final = (effects, checkpoint_writes, checkpoints, artifacts, responses)
@@ -84,6 +91,8 @@ class SqlRetention:
             decisions=gone_decisions,
             # While decisions go, so do their outcomes: none of these needs to be looked for.
             outcomes=gone_outcomes if gone_decisions else await self._forget_outcomes(limit),
+            files=await self._forget_files(limit),
+            tool_reports=await self._forget_tool_reports(limit),
         )
 
     async def _forget_jobs(self, limit: int) -> tuple[int, int]:
@@ -237,6 +246,33 @@ class SqlRetention:
         async def work(connection: AsyncConnection) -> int:
             # One that is approved meanwhile stays.
             return (await connection.execute(delete(outcomes).where(outcomes.c.id.in_(over), is_over))).rowcount
+
+        return await self._database.write(work) if over else 0
+
+    async def _forget_files(self, limit: int) -> int:
+        """Uploaded files whose time is over; those without one stay until somebody deletes them."""
+        is_over = files.c.expires_at <= db_now()
+        rows = await self._database.rows(select(files.c.id).where(is_over).order_by(files.c.expires_at).limit(limit))
+        over = [row["id"] for row in rows]
+
+        async def work(connection: AsyncConnection, some: Sequence[str]) -> int:
+            return (await connection.execute(delete(files).where(files.c.id.in_(some)))).rowcount
+
+        gone = 0
+        for start in range(0, len(over), _FILES_AT_ONCE):
+            some = over[start : start + _FILES_AT_ONCE]
+            gone += await self._database.write(lambda connection, some=some: work(connection, some))
+        return gone
+
+    async def _forget_tool_reports(self, limit: int) -> int:
+        is_over = tool_reports.c.seen_at < db_now() - _REPORTS_KEPT_S
+        columns = select(tool_reports.c.worker, tool_reports.c.name).where(is_over)
+        over = [(row["worker"], row["name"]) for row in await self._database.rows(columns.order_by(tool_reports.c.seen_at).limit(limit))]
+
+        async def work(connection: AsyncConnection) -> int:
+            # A worker that speaks again meanwhile stays.
+            theirs = tuple_(tool_reports.c.worker, tool_reports.c.name).in_(over)
+            return (await connection.execute(delete(tool_reports).where(theirs, is_over))).rowcount
 
         return await self._database.write(work) if over else 0
 

@@ -6,11 +6,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tandem.errors import StorageNotMigrated
 from tandem.ids import IdFactory
 from tandem.settings import RetentionSettings
+from tandem.storage.audit import SqlAuditLog
 from tandem.storage.decisions import SqlDecisionLog
 from tandem.storage.engine import Database
 from tandem.storage.events import SqlEventLog
+from tandem.storage.files import SqlFileStore
 from tandem.storage.jobs import SqlJobStore
 from tandem.storage.keys import SqlKeyStore
+from tandem.storage.memories import SqlMemoryStore
 from tandem.storage.outbox import SqlOutbox
 from tandem.storage.outcomes import SqlOutcomeStore
 from tandem.storage.policies import SqlPolicyStore
@@ -19,6 +22,7 @@ from tandem.storage.retention import SqlRetention
 from tandem.storage.schedules import SqlScheduleStore
 from tandem.storage.tables import SCHEMA_VERSION
 from tandem.storage.threads import SqlThreadStore
+from tandem.storage.tool_board import SqlToolBoard
 from tandem.storage.webhooks import SqlWebhookStore
 from tandem.storage.work import SqlJobWork
 
@@ -40,6 +44,10 @@ class SqlStorage:
         self.webhooks = SqlWebhookStore(database, ids)
         self.schedules = SqlScheduleStore(database)
         self.responses = SqlResponseStore(database)
+        self.files = SqlFileStore(database)
+        self.memories = SqlMemoryStore(database)
+        self.audit = SqlAuditLog(database)
+        self.tools = SqlToolBoard(database)
         self.retention = SqlRetention(database, retention)
 
     async def migrate(self) -> None:

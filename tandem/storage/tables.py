@@ -424,9 +424,9 @@ files: Final = Table(
     _required("purpose", Text),
     _required("size", Integer),  # bytes
     _required("sha256", Text),
-    _required("content", LargeBinary),
     _required("created_at", MOMENT),
     Column("expires_at", MOMENT),  # deleted by itself then
+    _required("content", LargeBinary),  # last: SQLite reads through a row up to the last column asked for
     Index("ix_files_listing", "tenant", "created_at", "id"),
     Index("ix_files_expiry", "expires_at", **_only("expires_at IS NOT NULL")),
 )

@@ -29,9 +29,9 @@ def _create_files() -> None:
         sa.Column("purpose", sa.Text(), nullable=False),
         sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("sha256", sa.Text(), nullable=False),
-        sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("expires_at", MOMENT, nullable=True),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_files"),
     )
     op.create_index("ix_files_listing", "files", ["tenant", "created_at", "id"])
