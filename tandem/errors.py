@@ -173,9 +173,13 @@ class TooManyRequests(CallerError):
 
 
 class EgressDenied(CallerError):
-    """The address may not be reached from here; the message never echoes what it resolved to."""
+    """The address may not be reached from here; the message never echoes what it resolved to. ``rule`` names the rule that refused, for the log."""
 
     code = "egress_denied"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None, rule: str = "url") -> None:
+        super().__init__(message, param=param, retry_after_s=retry_after_s)
+        self.rule = rule
 
 
 class ModelError(TandemError):
