@@ -6,10 +6,13 @@ Fixtures it asks for: ``storage``, a migrated and empty ``Storage``; ``peers``, 
 processes would have them; ``samples``, a ``Samples``; ``forgetting``, which gives a ``Retention`` of these settings over the same database.
 """
 
+from tandem.testing.suites.audit import AuditConformance
 from tandem.testing.suites.change import ChangeConformance, InputConformance, PauseConformance, ReadingConformance
 from tandem.testing.suites.decision import DecisionConformance, FigureConformance
 from tandem.testing.suites.family import FamilyConformance, RetryConformance
+from tandem.testing.suites.file import FileConformance
 from tandem.testing.suites.job import CreationConformance, EndConformance, ListingConformance
+from tandem.testing.suites.memory import MemoryConformance
 from tandem.testing.suites.outcome import LabelConformance, OutcomeConformance
 from tandem.testing.suites.policy import PolicyConformance, PolicyRaceConformance, RoutingConformance
 from tandem.testing.suites.race import RaceConformance
@@ -20,6 +23,7 @@ from tandem.testing.suites.retention import RetentionConformance
 from tandem.testing.suites.schedule import ScheduleConformance
 from tandem.testing.suites.state import StateConformance
 from tandem.testing.suites.thread import ThreadConformance
+from tandem.testing.suites.tool_board import ToolBoardConformance
 from tandem.testing.suites.webhook import WebhookConformance
 from tandem.testing.suites.work import LeaseConformance, SteerConformance, TextConformance
 from tandem.testing.suites.work_line import LineConformance, LineRaceConformance
@@ -63,6 +67,10 @@ class StorageConformance(
     WebhookConformance,
     ScheduleConformance,
     ResponseConformance,
+    FileConformance,
+    MemoryConformance,
+    AuditConformance,
+    ToolBoardConformance,
     RetentionConformance,
     SchemaConformance,
     RaceConformance,
