@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from pydantic import JsonValue
 
 from tandem.errors import ToolFailed
-from tandem.ids import JobId, TenantId
+from tandem.ids import JobId, KeyId, TenantId
 from tandem.schemas.tools import ToolReport, ToolResult, ToolSpec
 
 
@@ -69,6 +69,10 @@ class ToolContext:
     job_id: JobId
     call_id: str
     shelf: Shelf = field(default=EMPTY_SHELF)
+    key_id: KeyId | None = None
+    """The API key behind the job."""
+    tainted_by: str = ""
+    """Where words of strangers came into the job before this call; empty while there are none."""
 
 
 class Tool(Protocol):

@@ -91,6 +91,8 @@ class ToolResult(Wire):
     citations: list[Citation] = Field(default_factory=list[Citation])
     links: list[str] = Field(default_factory=list[str])
     """Addresses that the answer names, exactly as they may be fetched."""
+    is_tainted: bool = False
+    """This answer holds words of strangers although the tool's answers need not (an untrusted memory); ``ToolSpec.taints`` says it of all."""
 
 
 ToolState = Literal["offered", "unavailable"]
