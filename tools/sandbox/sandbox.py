@@ -1,0 +1,167 @@
+"""Runs one program at a time in one sandbox each: takes an identity and a control group, starts the process, and reads its answer with distrust.
+
+Covered: the answer is length-checked bytes and JSON; nothing in it is executed, unpickled or believed. Not covered: a program decides what it
+answers, so an answer says nothing about whether the program did what it was asked to.
+Knows no tool and no model.
+"""
+
+import asyncio
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+from tandem.errors import SandboxUnavailable
+from tools.sandbox.bwrap import PACKAGES, Descriptors, Recipe
+from tools.sandbox.cgroup import GroupHome
+from tools.sandbox.limits import Limits
+from tools.sandbox.process import Cause, Ended, SandboxProcess, Stop
+from tools.sandbox.seccomp import seccomp_filter
+from tools.sandbox.slots import UidSlots
+
+BOOTSTRAP: Final = Path(__file__).with_name("bootstrap.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A file that the program made."""
+
+    name: str
+    """As the program called it; to be cleaned before it names anything here."""
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why the program did not end well."""
+
+    type: str
+    message: str
+    line: int | None = None
+    where: str = ""
+    """The library that failed, where that explains the failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a program."""
+
+    cause: Cause
+    status: int
+    value: Any = None
+    """Plain JSON data, of no promised size or truth."""
+    fault: Fault | None = None
+    printed: str = ""
+    is_cut: bool = False
+    files: Sequence[Made] = ()
+    left_out: Sequence[str] = ()
+    """Files that were too many or too large to come out."""
+    has_replied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """Everything that a run needs besides its program. Runs may overlap; each has its own process, identity and folder."""
+
+    recipe: Recipe
+    groups: GroupHome | None
+    limits: Limits = field(default_factory=Limits)
+    slots: UidSlots = field(default_factory=UidSlots)
+    source: str = field(default_factory=lambda: BOOTSTRAP.read_text(encoding="utf-8"), repr=False)
+
+    async def run(self, code: str, files: Mapping[str, bytes]) -> Answer:
+        """Run a program to its end or to a limit; cancelling kills it and waits until it is gone.
+
+        Raises:
+            SandboxUnavailable: It cannot be started (any more).
+            BlockingIOError: The machine runs as many programs as it has identities for.
+        """
+        stop = Stop()
+        work = asyncio.ensure_future(asyncio.to_thread(self.run_blocking, code, files, stop))
+        try:
+            return await asyncio.shield(work)
+        finally:
+            if not work.done():
+                stop.set()
+                await asyncio.wait([work])
+            stop.close()
+
+    def run_blocking(self, code: str, files: Mapping[str, bytes], stop: Stop) -> Answer:
+        """The same in the calling thread."""
+        try:
+            with ExitStack() as stack:
+                uid = stack.enter_context(self.slots.take()) if self.recipe.is_root else None
+                group = self.groups.open(self.limits.memory_bytes, self.limits.processes + 2) if self.groups else None
+                if group is not None:
+                    stack.callback(group.remove)
+                process = SandboxProcess(self.limits, group, stop, seccomp_filter(platform.machine()))
+                ended = process.run(lambda descriptors, reply: self._command(descriptors, reply, uid), _request(code, files))
+        except BlockingIOError:
+            raise
+        except (OSError, KeyError) as error:
+            raise SandboxUnavailable(f"the sandbox cannot be started: {error}; do without running programs until it is repaired") from error
+        return _answer(ended)
+
+    def _command(self, descriptors: Descriptors, reply: int, uid: int | None) -> list[str]:
+        limits = self.limits
+        settings = {
+            "limits": limits.for_kernel(has_cgroup=self.groups is not None, is_own_namespace=uid is None),
+            "uid": uid,
+            "reply": reply,
+            "packages": PACKAGES if self.recipe.packages else "",
+            "max_files": limits.files,
+            "max_file_bytes": limits.file_bytes,
+        }
+        return self.recipe.command(limits, descriptors, ("-c", self.source, json.dumps(settings)))
+
+
+def _request(code: str, files: Mapping[str, bytes]) -> bytes:
+    head = json.dumps({"code": code, "files": [[name, len(content)] for name, content in files.items()]}).encode()
+    return b"".join((len(head).to_bytes(4, "big"), head, *files.values()))
+
+
+def _answer(ended: Ended) -> Answer:
+    printed = ended.printed.decode("utf-8", "replace")
+    if ended.cause == "ended" and not ended.reply and printed.startswith("bwrap: "):
+        raise SandboxUnavailable(f"the sandbox cannot be started: {printed.strip()[:300]}")
+    plain = Answer(ended.cause, ended.status, printed=printed, is_cut=ended.is_printed_cut)
+    if ended.cause != "ended":
+        return plain
+    try:
+        return _told(ended.reply, plain)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        # No answer, or one that the program made up: both mean that it did not end the way programs do.
+        return plain
+
+
+def _told(reply: bytes, plain: Answer) -> Answer:
+    size = int.from_bytes(reply[:4], "big")
+    head = cast("dict[str, Any]", json.loads(reply[4 : 4 + size]))
+    files: list[Made] = []
+    at = 4 + size
+    for name, length in cast("list[tuple[str, int]]", head["files"]):
+        if not (isinstance(name, str) and isinstance(length, int)) or not 0 <= length <= len(reply) - at:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"the reply announces a file {name!r} that it does not hold")
+        files.append(Made(name, reply[at : at + length]))
+        at += length
+    return Answer(
+        cause="ended",
+        status=plain.status,
+        value=head["value"],
+        fault=_fault(head["error"]),
+        printed=plain.printed,
+        is_cut=plain.is_cut or bool(head.get("is_cut")),
+        files=files,
+        left_out=[str(name) for name in cast("list[object]", head.get("left_out") or [])][:20],
+        has_replied=True,
+    )
+
+
+def _fault(told: "dict[str, Any] | None") -> Fault | None:
+    if told is None:
+        return None
+    line = told.get("line")
+    return Fault(str(told["type"]), str(told["message"]), line if isinstance(line, int) else None, str(told.get("where", "")))
