@@ -12,7 +12,10 @@ never tells what a name resolved to; the log and ``watched`` do.
 from tandem.egress.addresses import AllowList, is_public
 from tandem.egress.client import FETCH_LIMITS, FetchLimits, GuardedClient, Response
 from tandem.egress.dialling import PinnedBackend
+from tandem.egress.gate import Gate
 from tandem.egress.judgement import PUBLIC_WEB, WEBHOOKS, EgressRules, Resolver, Target, check_target, operated, resolve
+from tandem.egress.secrets import Secret, SecretBook
+from tandem.egress.transport import GuardedTransport
 from tandem.egress.watch import Reached, Watch, watched
 
 __all__ = [
@@ -22,11 +25,15 @@ __all__ = [
     "AllowList",
     "EgressRules",
     "FetchLimits",
+    "Gate",
     "GuardedClient",
+    "GuardedTransport",
     "PinnedBackend",
     "Reached",
     "Resolver",
     "Response",
+    "Secret",
+    "SecretBook",
     "Target",
     "Watch",
     "check_target",

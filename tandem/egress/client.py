@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 import httpcore
+import httpx
 
 from tandem.egress.addresses import AllowList
 from tandem.egress.bodies import ACCEPTED, BoundedBody
-from tandem.egress.dialling import Dialler
-from tandem.egress.judgement import PUBLIC_WEB, WEBHOOKS, EgressRules, Resolver, Target, judge, resolve
+from tandem.egress.gate import FRAMING, Gate
+from tandem.egress.judgement import PUBLIC_WEB, WEBHOOKS, EgressRules, Resolver, Target, resolve
 from tandem.egress.redirects import Hop, next_hop
+from tandem.egress.secrets import Secret, SecretBook, may_carry
+from tandem.egress.transport import MAX_STREAMED_BYTES, GuardedTransport
 from tandem.egress.watch import Reached, Watch, current_watch, note
 from tandem.errors import EgressDenied
 from tandem.settings import EgressSettings
@@ -24,21 +27,6 @@ from tandem.settings import EgressSettings
 MAX_RESPONSE_BYTES: Final = 65_536
 USER_AGENT: Final = "Tandem/1"
 """Of a fetch whose caller names none."""
-# Whoever sets one of these decides how the message is framed or where it goes; that is ours to do.
-_OURS: Final = frozenset({
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +76,9 @@ class GuardedClient:
         backend: httpcore.AsyncNetworkBackend | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self._allow = AllowList.parse(settings.allow)
         self._timeout_s = settings.timeout_s
-        self._resolver = resolver
         opener = backend or cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
-        self._dialler = Dialler(opener, ssl_context or httpcore.default_ssl_context())
+        self._gate = Gate(AllowList.parse(settings.allow), resolver, opener, ssl_context or httpcore.default_ssl_context())
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, max_response_bytes: int = MAX_RESPONSE_BYTES) -> Response:
         """One POST, start to end within the configured seconds. A redirect is returned as it came, and nothing is decompressed.
@@ -105,7 +91,7 @@ class GuardedClient:
         watch = current_watch()
         with translated():
             async with asyncio.timeout(self._timeout_s):
-                target = await judge(url, WEBHOOKS, self._allow, self._resolver, watch)
+                target = await self._gate.judge(url, WEBHOOKS, watch)
                 hop = Hop("POST", url, {name.lower(): value for name, value in headers.items()}, body)
                 return await self._send(target, hop, max_response_bytes, watch, is_raw=True)
 
@@ -118,8 +104,11 @@ class GuardedClient:
         body: bytes | None = None,
         rules: EgressRules = PUBLIC_WEB,
         limits: FetchLimits = FETCH_LIMITS,
+        secrets: SecretBook | None = None,
     ) -> Response:
         """One request with its redirects, start to end within the limits. Headers that frame the message (``Host``, ``Content-Length``) are ours.
+
+        With a book of secrets only what the book lists is sent, redirects included; a listed host gets its secret, which is masked in the answer.
 
         Raises:
             EgressDenied: The target, or one it redirects to, may not be reached.
@@ -132,38 +121,81 @@ class GuardedClient:
         hop = Hop(method.upper(), url, {"user-agent": USER_AGENT, **{name.lower(): value for name, value in (headers or {}).items()}}, body)
         with translated():
             async with asyncio.timeout(timeout_s):
-                return await self._follow(hop, rules, limits, watch)
+                return await self._follow(hop, rules, limits, watch, secrets)
 
-    async def _follow(self, hop: Hop, rules: EgressRules, limits: FetchLimits, watch: Watch | None) -> Response:
+    def http_client(
+        self,
+        *,
+        rules: EgressRules = PUBLIC_WEB,
+        headers: Mapping[str, str] | None = None,
+        timeout: httpx.Timeout | None = None,
+        auth: httpx.Auth | None = None,
+        max_response_bytes: int = MAX_STREAMED_BYTES,
+        watch: Watch | None = None,
+    ) -> httpx.AsyncClient:
+        """A client for a library that brings httpx, such as the MCP SDK: no redirects, nothing from the environment. The total time is the caller's.
+
+        Args:
+            rules: Where it may go; ``operated(url, setting)`` for the one server an operator named.
+            headers: Sent with each request.
+            timeout: Per operation; reading from a stream may have none.
+            auth: Of httpx.
+            max_response_bytes: Longest single answer.
+            watch: Who is told what was reached, when requests are sent by other tasks than the one that watches.
+        """
+        transport = GuardedTransport(self._gate, rules, max_response_bytes=max_response_bytes, watch=watch)
+        patience = timeout or httpx.Timeout(self._timeout_s)
+        return httpx.AsyncClient(transport=transport, headers=headers, timeout=patience, auth=auth, trust_env=False, follow_redirects=False)
+
+    async def _follow(self, hop: Hop, rules: EgressRules, limits: FetchLimits, watch: Watch | None, secrets: SecretBook | None) -> Response:
         for _ in range(limits.max_redirects + 1):
-            target = await judge(hop.url, rules, self._allow, self._resolver, watch)
-            response = await self._send(target, hop, limits.max_bytes, watch)
-            location = response.headers.get("location")
-            try:
-                following = next_hop(hop, target, response.status, location) if limits.max_redirects else None
-            except EgressDenied as error:
-                note(watch, Reached(target.host, None, target.port, error.rule, is_refused=True))
-                raise
+            with _told(watch):
+                secret = secrets.admit(hop.method, hop.url) if secrets is not None else None
+            target = await self._gate.judge(hop.url, rules, watch)
+            with _told(watch):
+                if secret and hop.is_home and not may_carry(target):
+                    raise EgressDenied("this host gets a secret, which is never sent over plain http; use 'https'", rule="scheme")
+            response = await self._send(target, hop, limits.max_bytes, watch, secret=secret if hop.is_home else None)
+            with _told(watch):
+                following = next_hop(hop, target, response.status, response.headers.get("location")) if limits.max_redirects else None
             if following is None:
                 return response
             hop = following
         raise ConnectionError(f"the server redirects more than {limits.max_redirects} times")
 
-    async def _send(self, target: Target, hop: Hop, max_bytes: int, watch: Watch | None, *, is_raw: bool = False) -> Response:
+    async def _send(
+        self, target: Target, hop: Hop, max_bytes: int, watch: Watch | None, *, is_raw: bool = False, secret: Secret | None = None
+    ) -> Response:
         ours = {"host": target.authority, "accept-encoding": "identity" if is_raw else ACCEPTED, "connection": "close"}
         if hop.body is not None:
             ours["content-length"] = str(len(hop.body))
-        headers = {**{name: value for name, value in hop.headers.items() if name not in _OURS}, **ours}
+        if secret is not None:
+            ours[secret.header] = secret.value
+        headers = {**{name: value for name, value in hop.headers.items() if name not in FRAMING}, **ours}
         sent = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
-        async with self._dialler.exchange(target, hop.method, sent, hop.body or b"", watch) as response:
+        async with self._gate.exchange(target, hop.method, sent, hop.body or b"", watch) as response:
             names = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-            collected = BoundedBody("" if is_raw else names.get("content-encoding", ""), max_bytes)
+            # A little more than is kept, so that no secret is cut in two and escapes its mask.
+            collected = BoundedBody("" if is_raw else names.get("content-encoding", ""), max_bytes + (secret.longest if secret else 0))
             async for chunk in response.aiter_stream():
                 collected.feed(chunk)
                 if collected.is_full:
                     break
         content, is_truncated = collected.finish()
-        return Response(response.status, names, content, is_truncated, target.url)
+        if secret is not None:
+            content = secret.masked(content)[: -secret.longest if is_truncated else None]
+            names = {name: secret.masked(value.encode("latin-1")).decode("latin-1") for name, value in names.items()}
+        return Response(response.status, names, content[:max_bytes], is_truncated or len(content) > max_bytes, target.url)
+
+
+@contextmanager
+def _told(watch: Watch | None) -> Generator[None]:
+    """Tell the watch of a refusal that comes before or after a judgment."""
+    try:
+        yield
+    except EgressDenied as error:
+        note(watch, Reached("", None, None, error.rule, is_refused=True))
+        raise
 
 
 @contextmanager

@@ -1,21 +1,17 @@
-"""One request to one judged target, on a fresh connection to a literal address.
+"""Connections to the literal addresses of one judged target, and what goes over them in numbers.
 
-A kept connection would skip the judgment, so there is none. Knows nothing of redirects, limits or bodies; unix sockets and proxies are never used.
+Knows nothing of requests; unix sockets are never dialled.
 """
 
-import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from typing import Any, Final
 
 import httpcore
 
 from tandem.egress.judgement import Target
-from tandem.egress.watch import Reached, Watch, note
 from tandem.errors import EgressDenied
 
-CONNECT_TIMEOUT_S: Final = 5.0
 _MAX_DIALS: Final = 4
 
 
@@ -96,54 +92,4 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         raise EgressDenied(f"unix sockets such as {path!r} are never dialled", rule="unix_socket")
 
 
-class Dialler:
-    """Opens one exchange at a time with judged targets.
-
-    Args:
-        backend: Opens the connections; given literal addresses only.
-        ssl_context: Certificates to trust.
-    """
-
-    def __init__(self, backend: httpcore.AsyncNetworkBackend, ssl_context: ssl.SSLContext) -> None:
-        self._backend = backend
-        self._ssl_context = ssl_context
-
-    @asynccontextmanager
-    async def exchange(
-        self,
-        target: Target,
-        method: str,
-        headers: Sequence[tuple[bytes, bytes]],
-        content: bytes | AsyncIterator[bytes],
-        watch: Watch | None,
-        timeouts: Mapping[str, float | None] | None = None,
-    ) -> AsyncGenerator[httpcore.Response]:
-        """Send a request; the answer's body is read inside. Whatever happens, the watch is told once the connection is closed."""
-        tally, status, clock = Tally(), None, asyncio.get_running_loop().time
-        url = httpcore.URL(scheme=target.scheme.encode(), host=target.host.encode(), port=target.port, target=target.path.encode())
-        pinned = PinnedBackend(target, self._backend, tally)
-        pool = httpcore.AsyncConnectionPool(ssl_context=self._ssl_context, network_backend=pinned, max_connections=1)
-        extensions = {"timeout": {"connect": CONNECT_TIMEOUT_S, **(timeouts or {})}}
-        started = clock()
-        try:
-            async with pool, pool.stream(method, url, headers=list(headers), content=content, extensions=extensions) as response:
-                status = response.status
-                yield response
-        finally:
-            spent = clock() - started
-            note(
-                watch,
-                Reached(
-                    target.host,
-                    tally.address,
-                    target.port,
-                    target.permit,
-                    bytes_out=tally.bytes_out,
-                    bytes_in=tally.bytes_in,
-                    seconds=spent,
-                    status=status,
-                ),
-            )
-
-
-__all__ = ["CONNECT_TIMEOUT_S", "Dialler", "PinnedBackend", "Tally"]
+__all__ = ["PinnedBackend", "Tally"]

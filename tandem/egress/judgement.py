@@ -132,10 +132,14 @@ async def judge(url: str, rules: EgressRules, allow: AllowList, resolver: Resolv
         host = ascii_host(parts.hostname or "")
         spelled = literal(host)
         port = _port(parts)
+        origin = Origin(parts.scheme, host, port)
+        if not allow.networks and _permit(origin, (), rules, allow) == "public":
+            # Before its name is asked for: a question to a name server can carry data out.
+            _require_public_form(origin, rules)
         addresses = (spelled,) if spelled else await _addresses(host, port, resolver)
-        permit = _permit(Origin(parts.scheme, host, port), addresses, rules, allow)
+        permit = _permit(origin, addresses, rules, allow)
         if permit == "public":
-            _require_public_form(parts.scheme, port, rules)
+            _require_public_form(origin, rules)
             culprit = next((address for address in addresses if not (allow.covers(address) or is_public(address))), None)
             if culprit:
                 raise _unreachable(host, "not_public")
@@ -183,19 +187,19 @@ def _port(parts: SplitResult) -> int:
 def _permit(origin: Origin, addresses: Sequence[Address], rules: EgressRules, allow: AllowList) -> Permit:
     if origin in rules.operated:
         return "operated"
-    if origin.host in allow.hosts or all(allow.covers(address) for address in addresses):
+    if origin.host in allow.hosts or (addresses and all(allow.covers(address) for address in addresses)):
         return "allow_list"
     return "public"
 
 
-def _require_public_form(scheme: str, port: int, rules: EgressRules) -> None:
-    ports = rules.https if scheme == "https" else rules.http
-    if not ports and scheme == "http" and rules.https:
+def _require_public_form(origin: Origin, rules: EgressRules) -> None:
+    ports = rules.https if origin.scheme == "https" else rules.http
+    if not ports and origin.scheme == "http" and rules.https:
         raise EgressDenied("plain http is allowed for hosts in TANDEM_EGRESS_ALLOW only; use 'https'", rule="scheme")
     if not ports:
         raise EgressDenied("only the server that the operator named may be reached by this tool", rule="not_operated")
-    if port not in ports:
-        raise EgressDenied(f"port {port} is allowed for hosts in TANDEM_EGRESS_ALLOW only; use one of {sorted(ports)}", rule="port")
+    if origin.port not in ports:
+        raise EgressDenied(f"port {origin.port} is allowed for hosts in TANDEM_EGRESS_ALLOW only; use one of {sorted(ports)}", rule="port")
 
 
 async def _addresses(host: str, port: int, resolver: Resolver) -> tuple[Address, ...]:
