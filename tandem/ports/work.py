@@ -135,7 +135,7 @@ class CheckpointStore(Protocol):
 
 
 class JobWork(Protocol):
-    """What a worker may do. Each method is one transaction. All but ``claim`` and ``recall_effect`` raise ``LeaseLost`` for a stale epoch."""
+    """What a worker may do. Each method is one transaction. Each with an ``epoch`` raises ``LeaseLost`` for a stale one."""
 
     @property
     def checkpoints(self) -> CheckpointStore: ...
@@ -208,4 +208,12 @@ class JobWork(Protocol):
 
     async def add_artifact(self, job_id: JobId, epoch: int, new: NewArtifact) -> tuple[Artifact, Sequence[Appended]]:
         """Keep a file, event ARTIFACT_CREATED. A file whose name the job has already is left as it is, so that a re-run adds none twice."""
+        ...
+
+    async def artifacts(self, job_id: JobId) -> Sequence[Artifact]:
+        """The job's files, oldest first; for whoever has claimed it."""
+        ...
+
+    async def artifact_content(self, job_id: JobId, artifact_id: ArtifactId) -> bytes:
+        """A file's bytes; for whoever has claimed the job. Raises ``NotFound``."""
         ...

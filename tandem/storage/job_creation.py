@@ -8,12 +8,13 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tandem.errors import Conflict, NotFound, TooManyRequests
-from tandem.ids import StreamId
+from tandem.ids import FileId, StreamId
 from tandem.ports import Appended, Created, NewEvent, NewJob
 from tandem.schemas.events import JobEvent
 from tandem.schemas.jobs import JobStatus, JobView
 from tandem.storage.engine import Database
 from tandem.storage.events import insert_events
+from tandem.storage.files import find_files
 from tandem.storage.idempotency import find_earlier, remember
 from tandem.storage.job_rows import job_from, lock_job, mirror_to_thread, view_json
 from tandem.storage.tables import MOMENT, jobs, threads, webhook_endpoints
@@ -52,6 +53,7 @@ async def create_job(
     await _check_quota(connection, new, max_unfinished)
     await _check_thread(connection, new)
     await _check_endpoints(connection, new)
+    await _check_files(connection, new)
     root_id = await _find_root(connection, new)
     columns = {**_columns(new), "root_id": root_id, "retry_of": None, **(inherited or {})}
     if new.request.run_at is None:
@@ -96,6 +98,14 @@ async def _check_endpoints(connection: AsyncConnection, new: NewJob) -> None:
     for endpoint_id in wanted:
         if endpoint_id not in known:
             raise NotFound(f"no webhook endpoint {endpoint_id!r}; create it first with POST /v1/webhook_endpoints", param="webhook_endpoints")
+
+
+async def _check_files(connection: AsyncConnection, new: NewJob) -> None:
+    """They may still be deleted before the job reads them: its tools say so then."""
+    try:
+        await find_files(connection, [FileId(file_id) for file_id in new.request.files], new.tenant)
+    except NotFound as error:
+        raise NotFound(error.message, param="files") from None
 
 
 async def _find_root(connection: AsyncConnection, new: NewJob) -> str | None:

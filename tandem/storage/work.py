@@ -15,12 +15,12 @@ from sqlalchemy import case, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tandem.ids import IdFactory, JobId, StreamId
+from tandem.ids import ArtifactId, IdFactory, JobId, StreamId
 from tandem.ports import Appended, Claim, Effect, LeaseState, NewArtifact, NewEvent, Outcome, Parking
 from tandem.schemas.events import JobEvent
 from tandem.schemas.inputs import Steer
 from tandem.schemas.jobs import Artifact, JobFailure, JobStatus, JobView
-from tandem.storage.artifacts import add_artifact
+from tandem.storage.artifacts import add_artifact, artifact_content, list_artifacts
 from tandem.storage.checkpoints import SqlCheckpointStore, drop_checkpoints
 from tandem.storage.claims import Claiming, claim_next, claim_one
 from tandem.storage.effects import begin_effect, recall_effect, record_effect
@@ -146,6 +146,12 @@ class SqlJobWork:
 
     async def add_artifact(self, job_id: JobId, epoch: int, new: NewArtifact) -> tuple[Artifact, Sequence[Appended]]:
         return await self._owned(job_id, epoch, lambda connection, row: add_artifact(connection, row, new))
+
+    async def artifacts(self, job_id: JobId) -> Sequence[Artifact]:
+        return await list_artifacts(self._database, job_id)
+
+    async def artifact_content(self, job_id: JobId, artifact_id: ArtifactId) -> bytes:
+        return await artifact_content(self._database, job_id, artifact_id)
 
     async def _owned(self, job_id: JobId, epoch: int, change: Callable[[AsyncConnection, RowMapping], Awaitable[Result]]) -> Result:
         """Run one transaction on a job that this epoch owns."""

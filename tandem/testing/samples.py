@@ -31,6 +31,7 @@ class Asked(TypedDict, total=False):
     run_at: datetime | None
     deadline: datetime | None
     parent_id: str | None
+    files: list[str]
 
 
 class Decided(TypedDict, total=False):

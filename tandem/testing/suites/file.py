@@ -14,7 +14,7 @@ from tandem.ports import NewFile, Retention, Storage
 from tandem.schemas.files import FileObject, FilePurpose
 from tandem.settings import RetentionSettings
 from tandem.testing.samples import ALICE, BOB, Samples, keyed
-from tandem.testing.suites.job import MANY
+from tandem.testing.suites.job import MANY, created
 
 ROOM: Final = 1_000_000
 ALL_BYTES: Final = bytes(range(256))
@@ -119,6 +119,17 @@ class FileConformance:
         await storage.files.delete(FileId(first.id), ALICE)
         with pytest.raises(NotFound, match="fresh key"):
             await storage.files.add(new_file(samples), max_total_bytes=ROOM, once=keyed())
+
+    async def test_a_job_names_only_files_that_are_there(self, storage: Storage, samples: Samples) -> None:
+        mine, theirs, missing = new_file(samples), new_file(samples, tenant=BOB), samples.ids.file()
+        await kept(storage, mine)
+        await kept(storage, theirs)
+        job_id = await created(storage, samples.job(files=[mine.id]))
+        assert (await storage.jobs.get(job_id, ALICE)).request.files == [mine.id]
+        for other in (theirs.id, missing):
+            with pytest.raises(NotFound, match=other) as refused:
+                await created(storage, samples.job(files=[mine.id, other]))
+            assert refused.value.param == "files"
 
     async def test_an_expired_file_is_gone_before_it_is_swept(
         self, storage: Storage, samples: Samples, forgetting: Callable[[RetentionSettings], Retention]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tandem.errors import LeaseLost
+from tandem.errors import LeaseLost, NotFound
 from tandem.ids import JobId
 from tandem.ports import NewArtifact, Outcome, Storage, StoredCheckpoint, StoredWrite
 from tandem.schemas.events import JobEvent
@@ -98,6 +98,18 @@ class ArtifactConformance:
         assert (again, list(nothing)) == (first, [])
         assert (await storage.jobs.get(job_id, ALICE)).artifacts == [first, other]
         assert (await event_types(storage, job_id)).count(JobEvent.ARTIFACT_CREATED) == 2
+
+    async def test_a_worker_reads_back_what_the_job_made(self, storage: Storage, samples: Samples) -> None:
+        claim = await claimed(storage, await created(storage, samples.job()))
+        other = await claimed(storage, await created(storage, samples.job()))
+        assert list(await storage.work.artifacts(claim.job_id)) == []
+        made = [NewArtifact(samples.ids.artifact(), name, "image/png", content) for name, content in (("a.png", b"\x00\xff"), ("b.png", b"b"))]
+        kept = [(await storage.work.add_artifact(claim.job_id, claim.epoch, new))[0] for new in made]
+        assert list(await storage.work.artifacts(claim.job_id)) == kept
+        assert [await storage.work.artifact_content(claim.job_id, new.id) for new in made] == [b"\x00\xff", b"b"]
+        for job_id, artifact_id in ((other.job_id, made[0].id), (claim.job_id, samples.ids.artifact())):
+            with pytest.raises(NotFound, match=artifact_id):
+                await storage.work.artifact_content(job_id, artifact_id)
 
 
 class CheckpointConformance:
