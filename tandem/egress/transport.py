@@ -4,7 +4,7 @@ Covered: the judgment of ``GuardedClient``, also for each redirect that a librar
 asked for, and refused). Not covered: the total time, which is the caller's to bound, because a stream may stay open on purpose.
 """
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from typing import Final, cast
 
@@ -17,20 +17,18 @@ from tandem.egress.watch import Watch, current_watch
 
 MAX_STREAMED_BYTES: Final = 16_777_216
 """Longest single answer, an event stream included; whoever needs more reconnects."""
-_ERRORS: Final[tuple[tuple[type[Exception], type[httpx.TransportError]], ...]] = (
-    (httpcore.ConnectTimeout, httpx.ConnectTimeout),
-    (httpcore.ReadTimeout, httpx.ReadTimeout),
-    (httpcore.WriteTimeout, httpx.WriteTimeout),
-    (httpcore.TimeoutException, httpx.PoolTimeout),
-    (httpcore.ConnectError, httpx.ConnectError),
-    (httpcore.ReadError, httpx.ReadError),
-    (httpcore.WriteError, httpx.WriteError),
-    (httpcore.NetworkError, httpx.NetworkError),
-    (httpcore.LocalProtocolError, httpx.LocalProtocolError),
-    (httpcore.ProtocolError, httpx.RemoteProtocolError),
-)
-
-
+_ERRORS: Final[Mapping[type, type[httpx.TransportError]]] = {
+    httpcore.ConnectTimeout: httpx.ConnectTimeout,
+    httpcore.ReadTimeout: httpx.ReadTimeout,
+    httpcore.WriteTimeout: httpx.WriteTimeout,
+    httpcore.TimeoutException: httpx.PoolTimeout,
+    httpcore.ConnectError: httpx.ConnectError,
+    httpcore.ReadError: httpx.ReadError,
+    httpcore.WriteError: httpx.WriteError,
+    httpcore.NetworkError: httpx.NetworkError,
+    httpcore.LocalProtocolError: httpx.LocalProtocolError,
+    httpcore.ProtocolError: httpx.RemoteProtocolError,
+}
 _OF_BODY: Final = frozenset({"content-length", "transfer-encoding"})
 
 
@@ -100,7 +98,7 @@ def _as_httpx(request: httpx.Request) -> Generator[None]:
     try:
         yield
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
-        kind = next(theirs for ours, theirs in _ERRORS if isinstance(error, ours))
+        kind = next(_ERRORS[ours] for ours in type(error).__mro__ if ours in _ERRORS)
         raise kind(type(error).__name__, request=request) from None
 
 
