@@ -89,7 +89,7 @@ class WorkerProcess:
             stack.push_async_callback(toolbox.close)
             self._stack = stack.pop_all()
         checkpoints = CoalescingCheckpoints(storage.work.checkpoints)
-        services = Services(storage.work, notifier, model, toolbox, SystemClock(), ids, settings)
+        services = Services(storage.work, storage.files, notifier, model, toolbox, SystemClock(), ids, settings)
         return JobRunner(
             work=storage.work,
             notifier=notifier,

@@ -13,9 +13,10 @@ from slow_worker.effort import POLICIES, EffortPolicy, limits_of
 from slow_worker.nodes.intake import understand
 from slow_worker.progress import Progress
 from slow_worker.prompts import document_form
+from slow_worker.shelf import JobShelf
 from slow_worker.workspace import Task
 from tandem.ids import IdFactory
-from tandem.ports import ChatModel, Claim, Clock, JobWork, Notifier, ToolContext
+from tandem.ports import ChatModel, Claim, Clock, FileStore, JobWork, Notifier, ToolContext
 from tandem.settings import ModelSettings, Settings
 from tools.registry import Toolbox
 
@@ -28,6 +29,7 @@ class Services:
     """What the jobs of one process share."""
 
     work: JobWork
+    files: FileStore
     notifier: Notifier
     model: ChatModel
     toolbox: Toolbox
@@ -45,6 +47,8 @@ class Services:
             # Of somebody else's server we do not know the context.
             documents.check_fit(settings.slow.context_tokens)
         progress = Progress(claim, self.work, self.notifier, self.clock, ledger)
+        artifacts = Artifacts(self.work, progress, self.ids, claim.job_id, claim.epoch, settings.worker.max_artifact_bytes)
+        shelf = JobShelf(claim.tenant, claim.request.files, claim.request.documents, self.files, artifacts)
         return JobContext(
             request=claim.request,
             effort=claim.effort,
@@ -53,9 +57,9 @@ class Services:
             ledger=ledger,
             effects=Effects(self.work, claim.job_id, claim.epoch),
             progress=progress,
-            artifacts=Artifacts(self.work, progress, self.ids, claim.job_id, claim.epoch, settings.worker.max_artifact_bytes),
+            artifacts=artifacts,
             tools=self.toolbox.select(claim.request.tools),
-            tool_context=ToolContext(tenant=claim.tenant, job_id=claim.job_id, call_id=""),
+            tool_context=ToolContext(tenant=claim.tenant, job_id=claim.job_id, call_id="", shelf=shelf),
             slots=settings.slow.slots,
         )
 

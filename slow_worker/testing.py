@@ -180,7 +180,7 @@ async def open_workshop(settings: Settings, toolbox: Toolbox) -> AsyncGenerator[
     ids = IdFactory(now_ms=lambda: next(milliseconds))
     storage = open_storage(settings, ids=ids)
     model, clock, watchdog = SaidModel(), FakeClock(), CountingWatchdog()
-    services = Services(storage.work, MemoryNotifier(), model, toolbox, clock, ids, settings)
+    services = Services(storage.work, storage.files, MemoryNotifier(), model, toolbox, clock, ids, settings)
     checkpoints = CoalescingCheckpoints(storage.work.checkpoints)
     runner = JobRunner(
         work=storage.work,

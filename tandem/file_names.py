@@ -7,7 +7,8 @@ different alphabets; a file that is valid as two types at once.
 
 import re
 import unicodedata
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from itertools import count
 from typing import Final
 
 MAX_NAME: Final = 200
@@ -79,13 +80,20 @@ def clean_name(name: str) -> str:
 
 def distinct_name(name: str, taken: Container[str]) -> str:
     """``name``, or ``name-2``, ``name-3``, … before the ending: the first that is not taken."""
-    if name not in taken:
-        return name
+    return next(other for other in names_like(name) if other not in taken)
+
+
+def names_like(name: str) -> Iterator[str]:
+    """``name``, ``name-2``, ``name-3``, … without an end."""
+    yield name
     stem, ending = _parts(name)
-    number = 2
-    while (other := f"{stem[: MAX_NAME - len(ending) - 12]}-{number}{ending}") in taken:
-        number += 1
-    return other
+    for number in count(2):
+        yield f"{stem[: MAX_NAME - len(ending) - 12]}-{number}{ending}"
+
+
+def has_text_ending(name: str) -> bool:
+    """Whether the name ends like that of a kind of text known here."""
+    return _parts(name)[1].lstrip(".").lower() in _TEXTS
 
 
 def media_type_of(name: str, content: bytes) -> str:
