@@ -1,6 +1,6 @@
 """Arguments as logs, events and approvals may show them: long texts cut, what looks like a secret masked; and the digest that stands for the whole.
 
-Covered: values under names that speak of secrets, bearer tokens, keys of known shapes, JSON web tokens, credentials and secret parameters in addresses.
+Covered: values under names that speak of secrets, bearer tokens, known keys, JSON web tokens, credentials and secret parameters in addresses.
 Not covered: a secret without shape under an innocent name; tools get their secrets at the way out (``tandem/egress``), so none need be in arguments.
 """
 
@@ -19,7 +19,8 @@ _LONGEST_TEXT: Final = 300
 _MOST_ITEMS: Final = 20
 _DEEPEST: Final = 4
 _SECRET_NAME: Final = re.compile(
-    r"passw|passphrase|secret|token|api[-_ ]?key|access[-_ ]?key|private[-_ ]?key|authori[sz]ation|cookie|credential|密码|口令|密钥|令牌", re.I
+    r"passw|passphrase|secret|token|api[-_ ]?key|access[-_ ]?key|private[-_ ]?key|authori[sz]ation|cookie|credential|密码|口令|密钥|令牌",
+    re.IGNORECASE,
 )
 _SECRET: Final = re.compile(
     r"\b(?:bearer|basic)\s+[\w.~+/=-]{8,}"
@@ -42,30 +43,30 @@ def digest(arguments: Mapping[str, JsonValue]) -> str:
     return hashlib.sha256(canonical_json(arguments).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def redacted(arguments: Mapping[str, JsonValue]) -> JsonObject:
-    """The arguments as they may be shown."""
-    return {masked(name): MASK if _SECRET_NAME.search(name) and value not in (None, "") else _shown(value, 1) for name, value in arguments.items()}
+def redacted(arguments: Mapping[str, JsonValue], longest: int = _LONGEST_TEXT) -> JsonObject:
+    """The arguments as they may be shown, each text cut at ``longest`` characters."""
+    return {masked(name): _shown_under(name, value, 1, longest) for name, value in arguments.items()}
 
 
-def masked(text: str) -> str:
-    """A text with its secrets masked, cut at a few hundred characters."""
+def masked(text: str, longest: int = _LONGEST_TEXT) -> str:
+    """A text with its secrets masked, cut at ``longest`` characters."""
     text = _PARAMETER.sub(rf"\1{MASK}", _CREDENTIALS.sub(MASK, _SECRET.sub(MASK, text)))
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({len(text)} characters)"
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters)"
 
 
-def _shown(value: JsonValue, depth: int) -> JsonValue:
+def _shown_under(name: str, value: JsonValue, depth: int, longest: int) -> JsonValue:
+    return MASK if _SECRET_NAME.search(name) and value not in (None, "") else _shown(value, depth, longest)
+
+
+def _shown(value: JsonValue, depth: int, longest: int) -> JsonValue:
     match value:
         case str():
-            return masked(value)
+            return masked(value, longest)
         case dict() | list() if depth >= _DEEPEST:
             return "…"
         case dict():
-            inner = {name: value[name] for name in list(value)[:_MOST_ITEMS]}
-            return {
-                masked(name): MASK if _SECRET_NAME.search(name) and item not in (None, "") else _shown(item, depth + 1)
-                for name, item in inner.items()
-            }
+            return {masked(name): _shown_under(name, value[name], depth + 1, longest) for name in list(value)[:_MOST_ITEMS]}
         case list():
-            return [_shown(item, depth + 1) for item in value[:_MOST_ITEMS]]
+            return [_shown(item, depth + 1, longest) for item in value[:_MOST_ITEMS]]
         case _:
             return value

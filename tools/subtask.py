@@ -1,4 +1,4 @@
-"""The ``subtask`` tool: a part of the task as a job of its own. The engine runs it (``slow_worker/children.py``), within the budget of the job that asks.
+"""The ``subtask`` tool: a part of the task as a job of its own. The engine (``slow_worker/children.py``) runs it within that job's budget.
 
 Called outside of a job it says so: there is no budget and no grant to take a part of.
 """
@@ -17,7 +17,7 @@ SUBTASK: Final = "subtask"
 
 SPEC: Final = ToolSpec(
     name=SUBTASK,
-    description="Has one part of the task worked out on its own and returns its answer. The part knows nothing but its text; it may use the tools named.",
+    description="Has one part of the task worked out on its own and returns its answer. It knows nothing but its text, and may use the tools named.",
     parameters={
         "type": "object",
         "properties": {
