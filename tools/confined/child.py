@@ -24,6 +24,11 @@ def main() -> None:
     module, limits = sys.argv[1], json.loads(sys.argv[2])
     # Before the limits: importing may write compiled files, and none of it depends on what will be read.
     work = cast("Work", import_module(module).work)
+    perform(work, limits)
+
+
+def perform(work: Work, limits: Json) -> None:
+    """Confine this process for good, then read one request from standard input and answer it on standard output."""
     _confine(limits)
     request, parts = _read(sys.stdin.buffer)
     answer = _answer(work, request, parts)

@@ -17,9 +17,10 @@ from typing import Final, cast
 from tandem.telemetry import get_logger
 from tools.confined.work import Done, Json, Limits, WorkRefused
 
-_BOOT: Final = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tools.confined.child import main; main()"
+_BOOT: Final = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tools.confined.{side} import main; main()"
+_LONGEST_LINE: Final = 4 * 1024 * 1024
 _ROOT: Final = str(Path(__file__).resolve().parents[2])
-_GRACE_S: Final = 0.5
+GRACE_S: Final = 0.5
 """The child ends itself at its limit; the parent comes after it."""
 
 
@@ -40,36 +41,42 @@ class Confinement:
             WorkRefused: It refused, or its child was stopped at a limit or died. Nothing of it is left.
         """
         async with self._slots:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-I", "-X", "utf8", "-c", _BOOT, _ROOT, module, json.dumps(asdict(limits))),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                env={},
-                cwd="/",
-                start_new_session=True,
-            )
+            process = await start("child", module, limits)
             try:
                 return await _converse(process, request, parts, limits)
             finally:
-                await _end(process)
+                await end(process)
+
+
+async def start(side: str, module: str, limits: Limits, *more: str) -> asyncio.subprocess.Process:
+    """A process that runs ``main`` of ``tools.confined.<side>``: nothing of our environment, a group of its own."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-I", "-X", "utf8", "-c", _BOOT.format(side=side), _ROOT, module, json.dumps(asdict(limits)), *more),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        limit=_LONGEST_LINE,
+        env={},
+        cwd="/",
+        start_new_session=True,
+    )
 
 
 async def _converse(process: asyncio.subprocess.Process, request: Mapping[str, object], parts: Sequence[bytes], limits: Limits) -> Done:
     head = json.dumps({**request, "sizes": [len(part) for part in parts]}, ensure_ascii=False).encode() + b"\n"
     feeding = asyncio.create_task(_feed(process, head, parts))
     try:
-        async with asyncio.timeout(limits.seconds + _GRACE_S):
+        async with asyncio.timeout(limits.seconds + GRACE_S):
             answer = await _collect(process, limits.output_bytes)
             code = await process.wait()
     except TimeoutError:
-        raise _too_slow(limits) from None
+        raise too_slow(limits) from None
     finally:
         feeding.cancel()
         await asyncio.wait([feeding])
     if code != 0:
-        raise _died(code, limits)
+        raise died(code, limits)
     return _parsed(answer)
 
 
@@ -98,7 +105,8 @@ async def _collect(process: asyncio.subprocess.Process, limit: int) -> bytes:
     return bytes(collected)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Kill it and whatever it started."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -113,12 +121,14 @@ def _parsed(answer: bytes) -> Done:
     return Done(said["answer"], part[: said["part"]])
 
 
-def _too_slow(limits: Limits) -> WorkRefused:
+def too_slow(limits: Limits) -> WorkRefused:
+    """It reached its time limit."""
     return WorkRefused("timeout", f"it took longer than {limits.seconds:g} s and was stopped; use a smaller file or ask for less")
 
 
-def _died(code: int, limits: Limits) -> WorkRefused:
+def died(code: int, limits: Limits) -> WorkRefused:
+    """It ended with this code (negative for a signal) instead of an answer."""
     if -code in {signal.SIGALRM, signal.SIGXCPU, signal.SIGKILL}:
-        return _too_slow(limits)
+        return too_slow(limits)
     get_logger(__name__).warning("confined_child_died", code=code)
     return WorkRefused("unreadable", "its content made the reader fail; it is damaged or not what its name says, use another file")

@@ -5,12 +5,15 @@ On the wire: one line of JSON (the request with the sizes of its parts), then th
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 Json = dict[str, Any]
 """A JSON object on its way through the pipe; each side reads out of it what it knows."""
 Work = Callable[[Json, Sequence[bytes]], "Done"]
 """What a module that runs in the child has under the name ``work``."""
+
+READY: Final = b"ready\n"
+"""What a nest says when it has imported its module."""
 
 
 class WorkRefused(Exception):
