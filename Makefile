@@ -28,11 +28,18 @@ help: ## list the commands
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps -e .
 	@touch $@
 
-.venv/dev.stamp: .venv/run.stamp requirements-dev.lock
+.venv/dev.stamp: .venv/run.stamp .venv/sandbox.stamp requirements-dev.lock
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode --require-hashes -r requirements-dev.lock
 	@touch $@
 
-setup: .venv/run.stamp ## create .venv with what running needs
+# What programs of the tool python_full may import, apart from what Tandem imports: its own folder, shown to the sandbox and to nobody else.
+.venv/sandbox.stamp: .venv/run.stamp requirements-sandbox.lock tools/sandbox/prepare.py
+	rm -rf .venv/sandbox
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode --require-hashes --target .venv/sandbox -r requirements-sandbox.lock
+	$(BIN)/python -m tools.sandbox.prepare .venv/sandbox
+	@touch $@
+
+setup: .venv/run.stamp .venv/sandbox.stamp ## create .venv with what running needs
 
 setup-dev: .venv/dev.stamp ## ... and with what developing needs
 
@@ -79,6 +86,7 @@ docs: setup-dev ## build the documentation into site/
 lock: .venv/uv.stamp ## resolve dependencies again
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-header --upgrade -q -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-header --upgrade -q -o requirements-dev.lock
+	$(BIN)/uv pip compile requirements-sandbox.in --universal --python-version 3.11 --generate-hashes --no-header --upgrade -q -o requirements-sandbox.lock
 
 clean: ## remove what this Makefile made (not TANDEM_HOME)
 	rm -rf .venv site .pytest_cache .ruff_cache .coverage htmlcov

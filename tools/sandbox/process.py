@@ -14,8 +14,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import IO, Final
 
+from tools.sandbox.answer import Cause
 from tools.sandbox.bwrap import Descriptors
 from tools.sandbox.cgroup import Group
 from tools.sandbox.limits import Limits
@@ -26,8 +27,6 @@ _LOOK_EVERY_S: Final = 0.04
 _REPLY_HEAD_BYTES: Final = 4 * 1024 * 1024
 _DEATH_S: Final = 5.0
 """A killed sandbox is gone within milliseconds; one that is not after this long is the kernel's matter."""
-
-Cause = Literal["ended", "time", "flood", "memory", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,58 +8,22 @@ Knows no tool and no model.
 import asyncio
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 from tandem.errors import SandboxUnavailable
+from tools.sandbox.answer import Answer, Head, Made
 from tools.sandbox.bwrap import PACKAGES, Descriptors, Recipe
 from tools.sandbox.cgroup import GroupHome
 from tools.sandbox.limits import Limits
-from tools.sandbox.process import Cause, Ended, SandboxProcess, Stop
+from tools.sandbox.process import Ended, SandboxProcess, Stop
 from tools.sandbox.seccomp import seccomp_filter
 from tools.sandbox.slots import UidSlots
 
 BOOTSTRAP: Final = Path(__file__).with_name("bootstrap.py")
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A file that the program made."""
-
-    name: str
-    """As the program called it; to be cleaned before it names anything here."""
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why the program did not end well."""
-
-    type: str
-    message: str
-    line: int | None = None
-    where: str = ""
-    """The library that failed, where that explains the failure."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of a program."""
-
-    cause: Cause
-    status: int
-    value: Any = None
-    """Plain JSON data, of no promised size or truth."""
-    fault: Fault | None = None
-    printed: str = ""
-    is_cut: bool = False
-    files: Sequence[Made] = ()
-    left_out: Sequence[str] = ()
-    """Files that were too many or too large to come out."""
-    has_replied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +37,7 @@ class Sandbox:
     source: str = field(default_factory=lambda: BOOTSTRAP.read_text(encoding="utf-8"), repr=False)
 
     async def run(self, code: str, files: Mapping[str, bytes]) -> Answer:
-        """Run a program to its end or to a limit; cancelling kills it and waits until it is gone.
-
-        Raises:
-            SandboxUnavailable: It cannot be started (any more).
-            BlockingIOError: The machine runs as many programs as it has identities for.
-        """
+        """Run a program to its end or to a limit; cancelling kills it and waits until it is gone. Raises as ``ProgramRunner.run``."""
         stop = Stop()
         work = asyncio.ensure_future(asyncio.to_thread(self.run_blocking, code, files, stop))
         try:
@@ -138,30 +97,20 @@ def _answer(ended: Ended) -> Answer:
 
 
 def _told(reply: bytes, plain: Answer) -> Answer:
-    size = int.from_bytes(reply[:4], "big")
-    head = cast("dict[str, Any]", json.loads(reply[4 : 4 + size]))
+    at = 4 + int.from_bytes(reply[:4], "big")
+    head = Head.read(reply[4:at])
     files: list[Made] = []
-    at = 4 + size
-    for name, length in cast("list[tuple[str, int]]", head["files"]):
-        if not (isinstance(name, str) and isinstance(length, int)) or not 0 <= length <= len(reply) - at:  # pyright: ignore[reportUnnecessaryIsInstance]
+    for name, length in head.files:
+        if not isinstance(length, int) or not 0 <= length <= len(reply) - at:
             raise ValueError(f"the reply announces a file {name!r} that it does not hold")
         files.append(Made(name, reply[at : at + length]))
         at += length
-    return Answer(
-        cause="ended",
-        status=plain.status,
-        value=head["value"],
-        fault=_fault(head["error"]),
-        printed=plain.printed,
-        is_cut=plain.is_cut or bool(head.get("is_cut")),
+    return replace(
+        plain,
+        value=head.value,
+        fault=head.fault,
+        is_cut=plain.is_cut or head.is_cut,
         files=files,
-        left_out=[str(name) for name in cast("list[object]", head.get("left_out") or [])][:20],
+        left_out=head.left_out,
         has_replied=True,
     )
-
-
-def _fault(told: "dict[str, Any] | None") -> Fault | None:
-    if told is None:
-        return None
-    line = told.get("line")
-    return Fault(str(told["type"]), str(told["message"]), line if isinstance(line, int) else None, str(told.get("where", "")))
