@@ -32,6 +32,8 @@ NAMES: Final[dict[str, list[str]]] = {
     "public.example": [PUBLIC],
     START: [PUBLIC],
     "xn--fsqu00a.xn--fiqs8s": [PUBLIC],  # 例子.中国
+    "empty.example": [],
+    "garbled.example": ["not an address"],
     "localhost": ["127.0.0.1", "::1"],
     "private.example": ["10.1.2.3"],
     "metadata.example": ["169.254.169.254"],
@@ -148,10 +150,11 @@ class RecordingBackend(httpcore.AsyncNetworkBackend):
 
 
 class ScriptedStream(httpcore.AsyncNetworkStream):
-    """A connection that speaks TLS in name only: keeps the server name and what is written, gives one answer."""
+    """A connection that speaks TLS in name only: keeps the server name, whether it would have been verified, and what is written."""
 
     def __init__(self, answer: bytes = OK) -> None:
         self.server_names: list[str | None] = []
+        self.is_verified = True
         self.written = b""
         self._answer = answer
 
@@ -159,6 +162,7 @@ class ScriptedStream(httpcore.AsyncNetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
         self.server_names.append(server_hostname)
+        self.is_verified &= ssl_context.verify_mode is ssl.CERT_REQUIRED and ssl_context.check_hostname
         return self
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
