@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from tandem.errors import AuthenticationFailed, PermissionDenied
 from tandem.ids import KeyId, TenantId
 from tandem.ports import Clock, KeyStore
-from tandem.schemas.keys import ApiKey, Scope
+from tandem.schemas.keys import ApiKey, DoorScope, Scope
 from tandem.secrets import digest, parse_token
 
 PRINCIPAL_KEY = "tandem.principal"
@@ -28,10 +28,11 @@ class Principal:
     key_id: KeyId
     scopes: frozenset[Scope]
 
-    def require(self, scope: Scope) -> None:
-        """Raises ``PermissionDenied`` when the key was not given this scope."""
-        if scope not in self.scopes:
-            raise PermissionDenied(f"this key lacks the scope {scope!r}; use a key that has it ('tandem keys create --scope {scope}')")
+    def require(self, *scopes: DoorScope) -> None:
+        """Raises ``PermissionDenied`` when the key was given none of these scopes."""
+        if self.scopes.isdisjoint(scopes):
+            wanted = " or ".join(map(repr, scopes))
+            raise PermissionDenied(f"this key lacks the scope {wanted}; use a key that has it ('tandem keys create --scope {scopes[0]}')")
 
 
 @dataclass(frozen=True, slots=True)

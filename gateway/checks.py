@@ -5,10 +5,12 @@ Knows nothing of HTTP. A check never takes an answer away: where no job can be s
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fast_model.prompts import correction_task
+from gateway.auth import Principal
+from gateway.grants import Grants
 from gateway.jobs import JobDesk
 from gateway.records import Recorder
 from router.check import CheckVerdict, judge_answer
@@ -40,7 +42,7 @@ class FastAnswer:
 class Checked:
     """A request of the check band."""
 
-    tenant: TenantId
+    caller: Principal
     decision_id: DecisionId
     decision: Decision
     conversation: Sequence[ChatMessage]
@@ -49,6 +51,10 @@ class Checked:
     """What the fast model was asked, for a second draft."""
     is_bounded: bool = False
     """The caller has limited the length of the answer."""
+
+    @property
+    def tenant(self) -> TenantId:
+        return self.caller.tenant
 
     def correction(self, answer: FastAnswer) -> list[ChatMessage]:
         """The task of the job that confirms or corrects the answer."""
@@ -63,10 +69,18 @@ class Checks:
     """
 
     def __init__(
-        self, model: ChatModel, desk: JobDesk, jobs: JobStore, ids: IdFactory, recorder: Recorder, rules: Callable[[str], CheckRules]
+        self,
+        model: ChatModel,
+        desk: JobDesk,
+        grants: Grants,
+        jobs: JobStore,
+        ids: IdFactory,
+        recorder: Recorder,
+        rules: Callable[[str], CheckRules],
     ) -> None:
         self._model = model
         self._desk = desk
+        self._grants = grants
         self._jobs = jobs
         self._ids = ids
         self._recorder = recorder
@@ -94,7 +108,10 @@ class Checks:
         return verdict
 
     async def start(self, asked: Checked, new: NewJob) -> Created | None:
-        """The job that works a doubtful answer out anew; None when it cannot be had: the answer then stands as it is."""
+        """The job that works a doubtful answer out anew, with the tools that the caller's jobs get; None when it cannot be had.
+
+        The answer then stands as it is.
+        """
         limit = self._rules(asked.decision.policy_version).max_pending
         try:
             if not await self._has_room(limit):
@@ -102,7 +119,8 @@ class Checks:
                 return None
             self._starting += 1
             try:
-                created = await self._desk.submit(new)
+                granted = await self._grants.settle(new.request, asked.caller)
+                created = await self._desk.submit(replace(new, tools=granted))
             finally:
                 self._starting -= 1
         except TandemError as error:  # the queue is full, or the database away

@@ -16,6 +16,7 @@ from gateway.chat.slow import SlowLane
 from gateway.chat.upstream import Transport
 from gateway.checks import Checks
 from gateway.evidence import Evidence
+from gateway.grants import Grants
 from gateway.jobs import JobDesk, WebhookCheck, check_job, check_job_aside
 from gateway.limits import InFlight
 from gateway.publishing import Publishing
@@ -69,7 +70,7 @@ class Dependencies:
     pepper: bytes
     """Key of the digests of API keys."""
     tools: frozenset[str]
-    """Names a job may ask for."""
+    """Names of the tools that Tandem has by itself."""
     check_webhook: WebhookCheck
     open_transport: Callable[[], Transport]
     """Opens the hot path's way to the fast model; called in the running loop."""
@@ -161,11 +162,16 @@ class Services:
         self.publishing = Publishing(needs.storage.policies, self.evidence, self.routing.policies, needs.ids, needs.policy, self.routing.backends)
         self.questions = QuestionDesk(needs.readout, needs.decision_model, self.in_flight, gateway.max_input_chars)
         self.tails = Tails(needs.storage.events, needs.notifier, needs.clock)
-        self.desk = JobDesk(needs.storage.jobs, needs.queue, needs.notifier, self.background, needs.ids, max_unfinished=gateway.max_queued_jobs)
-        self.checks = Checks(needs.fast, self.desk, needs.storage.jobs, needs.ids, self.recorder, self.routing.check_rules)
+        storage = needs.storage
+        self.grants = Grants(storage.tools, storage.jobs, storage.audit, needs.clock, settings.tools, needs.tools)
+        self.desk = JobDesk(
+            storage.jobs, needs.queue, needs.notifier, self.background, needs.ids, self.grants, max_unfinished=gateway.max_queued_jobs
+        )
+        self.checks = Checks(needs.fast, self.desk, self.grants, storage.jobs, needs.ids, self.recorder, self.routing.check_rules)
         self.turns = TurnRunner(
             needs.storage.threads,
             self.desk,
+            self.grants,
             self.routing,
             self.checks,
             needs.fast,
@@ -186,13 +192,13 @@ class Services:
         gateway = self.settings.gateway
         return SlowLane(
             desk=self.desk,
+            grants=self.grants,
             jobs=self.dependencies.storage.jobs,
             tails=self.tails,
             ids=self.dependencies.ids,
             model=self.dependencies.slow_name,
             heartbeat_s=gateway.heartbeat_s,
             max_input_chars=gateway.max_input_chars,
-            tools=self.dependencies.tools,
         )
 
     async def check_request(self, request: JobRequest) -> None:
@@ -202,7 +208,6 @@ class Services:
             check_job,
             max_input_chars=gateway.max_input_chars,
             max_documents_chars=gateway.max_documents_chars,
-            tools=needs.tools,
             now=needs.clock.now(),
         )
         await check_job_aside(request, check)

@@ -21,6 +21,7 @@ from prometheus_client.exposition import write_to_textfile
 
 from gateway.deliveries import Deliveries
 from gateway.delivery import Courier, Keyring
+from gateway.grants import Grants
 from gateway.queue import CeleryHintQueue
 from gateway.rollouts import WATCH_EVERY_S, RolloutWatch
 from gateway.schedules import Timetable
@@ -34,6 +35,7 @@ from tandem.storage import open_storage
 from tandem.telemetry.clock import SystemClock
 from tandem.telemetry.logging import configure_logging, get_logger
 from tandem.telemetry.metrics import Metrics, new_metrics
+from tools.registry import tool_names
 
 GRACE_S: Final = 5.0
 """Deliveries in flight get this long when the dispatcher is asked to stop."""
@@ -115,6 +117,8 @@ class Dispatcher:
         self._deliveries = Deliveries(ports.storage.outbox, ports.courier, ports.clock, ports.metrics, settings)
         self._timetable = Timetable(
             ports.storage.schedules,
+            ports.storage.keys,
+            Grants(ports.storage.tools, ports.storage.jobs, ports.storage.audit, ports.clock, settings.tools, tool_names()),
             ports.queue,
             ports.notifier,
             ports.ids,

@@ -11,14 +11,15 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import JsonValue
 
+from gateway.auth import Principal
 from gateway.background import Background
+from gateway.grants import Grants
 from tandem.errors import InputTooLong, InvalidRequest
-from tandem.ids import IdFactory, InputId, JobId, KeyId, TenantId, ThreadId, is_id
+from tandem.ids import IdFactory, InputId, JobId, TenantId, ThreadId, is_id
 from tandem.ports import Appended, Changed, Created, JobQueue, JobStore, NewJob, Notifier, Once
 from tandem.schemas.base import JsonObject
 from tandem.schemas.inputs import InputAnswer, InputRequest, Steer
 from tandem.schemas.jobs import AnswerContract, Budget, Document, Job, JobChange, JobRequest, JobRetry, JobStatus
-from tools.registry import check_names
 
 WebhookCheck = Callable[[str], Awaitable[None]]
 """Raises ``EgressDenied`` or ``InvalidRequest`` for an address that may not be called."""
@@ -31,12 +32,15 @@ MAX_SCHEMA_CHARS: Final = 65_536
 class JobDesk:
     """Where jobs enter and are changed: one method per wish, for every door that has it. Raises as the store's method of the same name."""
 
-    def __init__(self, store: JobStore, queue: JobQueue, notifier: Notifier, background: Background, ids: IdFactory, *, max_unfinished: int) -> None:
+    def __init__(
+        self, store: JobStore, queue: JobQueue, notifier: Notifier, background: Background, ids: IdFactory, grants: Grants, *, max_unfinished: int
+    ) -> None:
         self._store = store
         self._queue = queue
         self._notifier = notifier
         self._background = background
         self._ids = ids
+        self._grants = grants
         self.max_unfinished = max_unfinished
 
     async def submit(self, new: NewJob) -> Created:
@@ -70,19 +74,24 @@ class JobDesk:
         self._told(changed)
         return steer, once is not None and not changed.appended
 
-    async def answer(self, job_id: JobId, tenant: TenantId, input_id: InputId, answer: InputAnswer, once: Once | None) -> tuple[InputRequest, bool]:
+    async def answer(self, job_id: JobId, caller: Principal, input_id: InputId, answer: InputAnswer, once: Once | None) -> tuple[InputRequest, bool]:
         """The question as answered, and whether an earlier call with the same key had answered it."""
-        question, changed = await self._store.answer(job_id, tenant, input_id, answer, once=once)
+        question, changed = await self._store.answer(job_id, caller.tenant, input_id, answer, answered_by=caller.key_id, once=once)
         self._told(changed)
         return question, once is not None and not changed.appended
 
-    async def retry(self, ended: Job, tenant: TenantId, key_id: KeyId, wish: JobRetry, once: Once | None) -> Created:
-        """A new job for the same task; it starts now and stands alone, whatever the ended one was scheduled for or part of."""
+    async def retry(self, ended: Job, caller: Principal, wish: JobRetry, once: Once | None) -> Created:
+        """A new job for the same task; it starts now and stands alone, whatever the ended one was scheduled for or part of.
+
+        It may use what the ended one might, as far as this caller may. Raises as ``Grants.settle`` for the tools its request names.
+        """
+        request = retried(ended.request, wish)
         new = NewJob(
             id=self._ids.job(),
-            tenant=tenant,
-            key_id=key_id,
-            request=retried(ended.request, wish),
+            tenant=caller.tenant,
+            key_id=caller.key_id,
+            request=request,
+            tools=await self._grants.settle(request, caller, retry_of=ended),
             effort=ended.effort,
             title=ended.view.title,
             thread_id=None if ended.request.thread_id is None else ThreadId(ended.request.thread_id),
@@ -116,12 +125,11 @@ def check_job(
     request: JobRequest,
     *,
     max_input_chars: int,
-    tools: frozenset[str],
     max_documents_chars: int | None = None,
     now: datetime | None = None,
     schema_param: str = "answer.schema",
 ) -> None:
-    """What the wire schema cannot know. Raises a ``CallerError`` naming field and value.
+    """What the wire schema cannot know; tools are the business of ``grants.py``. Raises a ``CallerError`` naming field and value.
 
     A door whose requests can hold neither documents nor moments gives no limit for them; one with another name for the schema says it.
     """
@@ -131,7 +139,6 @@ def check_job(
     if (longest := max(len(text) for text in texts)) > max_input_chars:
         raise InputTooLong(f"a text of 'input' has {longest} characters, {max_input_chars} are allowed; shorten it", param="input")
     check_answer(request.answer, schema_param)
-    check_names(request.tools or (), tools)
     if max_documents_chars is not None:
         _check_documents(request.documents, max_documents_chars)
     if now is not None:

@@ -7,7 +7,7 @@ Knows nothing of HTTP. A turn ends when it is answered, fails, is cancelled (her
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from fast_model.prompts import acknowledgement, check_title, copilot_messages, doubt, unchecked_doubt
@@ -16,6 +16,7 @@ from gateway.background import Background
 from gateway.checks import Checked, Checks, FastAnswer, check_facts
 from gateway.conversations import LastAnswer, fits, known_decision
 from gateway.errors import error_message
+from gateway.grants import Grants
 from gateway.jobs import JobDesk
 from gateway.routing import Routing, title_of
 from gateway.streams import with_pauses
@@ -68,6 +69,7 @@ class TurnRunner:
         self,
         threads: ThreadStore,
         desk: JobDesk,
+        grants: Grants,
         routing: Routing,
         checks: Checks,
         fast: ChatModel,
@@ -79,6 +81,7 @@ class TurnRunner:
     ) -> None:
         self._threads = threads
         self._desk = desk
+        self._grants = grants
         self._routing = routing
         self._checks = checks
         self._fast = fast
@@ -179,7 +182,7 @@ class TurnRunner:
         """Answer at once, then test the answer; a doubtful one stays, says so, and is worked out anew by a job that tells the thread."""
         prompt = self._prompt(conversation, decision)
         answer = await self._relay(turn, prompt.model_copy(update={"top_logprobs": TOP_LOGPROBS}))
-        asked = Checked(turn.tenant, decision_id, decision, conversation, prompt)
+        asked = Checked(turn.principal, decision_id, decision, conversation, prompt)
         verdict = await self._kept_alive(turn, self._checks.judge(asked, answer))
         if verdict.passed:
             await self._tell_check(turn, answer.text, "", verdict, decision_id, None)
@@ -238,6 +241,7 @@ class TurnRunner:
     async def _hand_over(self, turn: _Turn, conversation: Sequence[ChatMessage], decision_id: DecisionId, decision: Decision) -> None:
         title = title_of(conversation[-1].content)
         new = self._job(turn, conversation, title, decision_id, decision)
+        new = replace(new, tools=await self._grants.settle(new.request, turn.principal))
         async with self._withdrawing(turn, new.id):
             await self._desk.submit(new)
             await self._complete(turn, acknowledgement(decision.language, title), "slow", decision_id, new.id)

@@ -11,14 +11,20 @@ from typing import Final, cast
 
 from tandem.errors import UnknownTool
 from tandem.ports import Tool
+from tandem.schemas.tools import ToolSpec
 from tandem.telemetry import get_logger
 from tools.offers import Offer, Supplies
 
 PYTHON: Final = "python"
+MCP_SEPARATOR: Final = "__"
+"""Between the name of an MCP server and that of its tool; no tool of Tandem's own has it."""
 _PROVIDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "tools.python_exec": (PYTHON,),
 }
 """Modules with an ``offer`` coroutine, and the tools each of them provides; tools of MCP servers have names of their operator's making."""
+
+OPEN_TOOLS: Final = frozenset({PYTHON, "python_full", "calculator", "datetime", "ask_user", "documents", "table_query"})
+"""Tools that need no scope, by name, for as long as no worker has declared them; ``is_open`` says why."""
 
 
 def tool_names() -> frozenset[str]:
@@ -41,6 +47,16 @@ def check_names(names: Sequence[str], known: frozenset[str]) -> None:
 def is_listed(name: str, patterns: Sequence[str]) -> bool:
     """Whether a name is in an operator's list, where ``*`` stands for anything."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def is_open(spec: ToolSpec) -> bool:
+    """Whether any key may use the tool: one of Tandem's own that computes in itself or in a sandbox, or reads what the caller gave to the job.
+
+    A tool of an MCP server never is, for its class may be the server's own word.
+    """
+    if MCP_SEPARATOR in spec.name:
+        return False
+    return spec.side_effect in {"pure", "exec"} or (spec.side_effect == "read_internal" and "files" in spec.needs and not spec.reads_private)
 
 
 class Toolbox(Mapping[str, Tool]):

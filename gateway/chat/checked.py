@@ -172,7 +172,7 @@ def _asked(call: Call) -> Checked:
     prompt = ChatRequest(messages=said, max_tokens=min(wanted or DRAFT_TOKENS, DRAFT_TOKENS))
     if call.body.temperature is not None:
         prompt = prompt.model_copy(update={"temperature": call.body.temperature})
-    return Checked(call.principal.tenant, call.decision_id, call.decision, conversation, prompt, is_bounded=wanted is not None)
+    return Checked(call.principal, call.decision_id, call.decision, conversation, prompt, is_bounded=wanted is not None)
 
 
 def _summed(fast: TokenUsage | None, job: Job) -> JsonObject:

@@ -16,6 +16,7 @@ from gateway.chat.call import PATH, Call
 from gateway.chat.fast import error_frame
 from gateway.chat.progress import Language, progress_line
 from gateway.chat.request import metadata_fault
+from gateway.grants import Grants
 from gateway.jobs import JobDesk, check_job
 from gateway.once import REPLAYED_HEADER, Repeatable, repeatable
 from gateway.routing import title_of
@@ -40,6 +41,7 @@ class SlowLane:
     """What the slow lane needs."""
 
     desk: JobDesk
+    grants: Grants
     jobs: JobStore
     tails: Tails
     ids: IdFactory
@@ -47,7 +49,6 @@ class SlowLane:
     """Name shown as the answering model."""
     heartbeat_s: float
     max_input_chars: int
-    tools: frozenset[str]
 
     async def answer(self, call: Call) -> None:
         """Submit and watch. Raises ``TandemError`` until the first byte is out; later faults become an error event."""
@@ -58,7 +59,7 @@ class SlowLane:
         if field := call.body.fast_only():
             raise InvalidRequest(f"{field!r} needs the fast lane; leave it out, or ask for model 'fast'", param=field)
         request = job_request(call.body.conversation(), call.body.metadata)
-        check_job(request, max_input_chars=self.max_input_chars, tools=self.tools)
+        check_job(request, max_input_chars=self.max_input_chars)
         newest = request.input[-1].content if isinstance(request.input, list) else request.input
         # How hard to think is part of what is asked, streaming is not: a repeated call may watch the same job in another way.
         once = _repeatable(call).of(request.model_copy(update={"effort": call.body.effort}))
@@ -68,6 +69,7 @@ class SlowLane:
                 tenant=call.principal.tenant,
                 key_id=call.principal.key_id,
                 request=request,
+                tools=await self.grants.settle(request, call.principal),
                 effort=call.decision.effort,
                 title=title_of(newest),
                 decision_id=call.decision_id,

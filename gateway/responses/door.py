@@ -183,7 +183,7 @@ class ResponsesDoor:
             return None
         said = task.said()
         is_bounded = task.body.max_output_tokens is not None
-        asked = Checked(self.caller.tenant, task.decision_id, task.decision, said, prompt, is_bounded=is_bounded)
+        asked = Checked(self.caller, task.decision_id, task.decision, said, prompt, is_bounded=is_bounded)
 
         def make_job(conversation: list[ChatMessage]) -> NewJob:
             return NewJob(
@@ -205,7 +205,6 @@ class ResponsesDoor:
         check = partial(
             check_job,
             max_input_chars=services.settings.gateway.max_input_chars,
-            tools=services.dependencies.tools,
             schema_param=SCHEMA_PARAM,
         )
         await check_job_aside(request, check)
@@ -214,6 +213,7 @@ class ResponsesDoor:
             tenant=self.caller.tenant,
             key_id=self.caller.key_id,
             request=request,
+            tools=await services.grants.settle(request, self.caller),
             effort=task.decision.effort,
             title=title,
             decision_id=task.decision_id,

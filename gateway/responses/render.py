@@ -37,7 +37,7 @@ _STATUSES: Final[Mapping[JobStatus, Status]] = {
     JobStatus.CANCELLED: "cancelled",
     JobStatus.INCOMPLETE: "incomplete",
 }
-_CALLERS_FAULTS: Final = frozenset({"context_length_exceeded", "invalid_request", "input_too_long", "unknown_tool"})
+_CALLERS_FAULTS: Final = frozenset({"context_length_exceeded", "invalid_request", "input_too_long", "unknown_tool", "tool_not_offered"})
 _ID_CHARS: Final = 26
 
 

@@ -11,18 +11,18 @@ from gateway.auth import PRINCIPAL_KEY, Principal
 from gateway.dependencies import Services
 from tandem.errors import InvalidRequest, NotFound
 from tandem.ids import JobId, is_id
-from tandem.schemas.keys import Scope
+from tandem.schemas.keys import DoorScope
 
 
 class Needs:
-    """Dependency of a door: the caller, who must have this scope."""
+    """Dependency of a door: the caller, who must have one of these scopes."""
 
-    def __init__(self, scope: Scope) -> None:
-        self.scope: Scope = scope
+    def __init__(self, *scopes: DoorScope) -> None:
+        self.scopes = scopes
 
     async def __call__(self, request: Request) -> Principal:
         principal = cast("Principal", request.scope[PRINCIPAL_KEY])
-        principal.require(self.scope)
+        principal.require(*self.scopes)
         return principal
 
 
@@ -33,6 +33,7 @@ async def _services(request: Request) -> Services:
 UseServices = Annotated[Services, Depends(_services)]
 MayChat = Annotated[Principal, Depends(Needs("chat"))]
 MayReadJobs = Annotated[Principal, Depends(Needs("jobs:read"))]
+MayChatOrReadJobs = Annotated[Principal, Depends(Needs("chat", "jobs:read"))]
 MayWriteJobs = Annotated[Principal, Depends(Needs("jobs:write"))]
 MayAdminister = Annotated[Principal, Depends(Needs("admin"))]
 

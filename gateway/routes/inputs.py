@@ -33,7 +33,7 @@ async def answer_input(
     question = await _question(services, job_id, caller.tenant, input_id)
     if question.status == "pending":
         check_answer(question, request, max_chars=services.settings.gateway.max_input_chars)
-    answered, is_replay = await services.desk.answer(job_id, caller.tenant, InputId(question.id), request, repeat.of(request))
+    answered, is_replay = await services.desk.answer(job_id, caller, InputId(question.id), request, repeat.of(request))
     if is_replay:
         response.headers[REPLAYED_HEADER] = "true"
     return answered

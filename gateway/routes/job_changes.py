@@ -49,7 +49,7 @@ async def retry_job(
     """Try an ended job again as a new one, which keeps what is recorded of the finished steps unless ``from`` is ``start``."""
     wish = request or JobRetry()
     ended = await services.dependencies.storage.jobs.get(job_id, caller.tenant)
-    return accepted(await services.desk.retry(ended, caller.tenant, caller.key_id, wish, repeat.of(wish)), response)
+    return accepted(await services.desk.retry(ended, caller, wish, repeat.of(wish)), response)
 
 
 @doors.post("/{job_id}/steer", status_code=202)

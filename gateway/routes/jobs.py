@@ -45,6 +45,7 @@ async def submit_job(request: JobRequest, services: UseServices, caller: MayWrit
     once = repeat.of(request)
     request = _cleaned(request)
     await services.check_request(request)
+    granted = await services.grants.settle(request, caller)
     effort, decision_id = await _effort(services, caller, request)
     created = await services.desk.submit(
         NewJob(
@@ -52,6 +53,7 @@ async def submit_job(request: JobRequest, services: UseServices, caller: MayWrit
             tenant=caller.tenant,
             key_id=caller.key_id,
             request=request,
+            tools=granted,
             effort=effort,
             title=title_of(request.input if isinstance(request.input, str) else request.input[-1].content),
             thread_id=None if request.thread_id is None else ThreadId(request.thread_id),

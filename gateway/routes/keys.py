@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Header
 
 from gateway.routes.common import MayAdminister, UseServices, known_id
-from tandem.errors import InvalidRequest, NotFound
+from tandem.errors import InvalidRequest, NotFound, PermissionDenied
 from tandem.ids import KeyId
-from tandem.schemas.keys import ApiKey, CreatedKey, KeyCreate, KeyPage
+from tandem.schemas.keys import ApiKey, CreatedKey, KeyCreate, KeyPage, uncovered_scopes
 from tandem.secrets import digest, new_token
 
 doors = APIRouter(prefix="/v1/keys", tags=["keys"])
@@ -26,9 +26,14 @@ async def create_key(
             "the header Idempotency-Key is not taken here: a repeated answer could not show the token again; leave it out", param="Idempotency-Key"
         )
     needs = services.dependencies
+    scopes = list(dict.fromkeys(request.scopes))
+    if beyond := uncovered_scopes(scopes, caller.scopes):
+        raise PermissionDenied(
+            f"this key lacks the scope {beyond[0]!r} itself, and no key makes one that may do more; leave it out, or use 'tandem keys create'",
+            param="scopes",
+        )
     key_id = needs.ids.key()
     token, secret = new_token(key_id)
-    scopes = list(dict.fromkeys(request.scopes))
     key = await needs.storage.keys.add(key_id, caller.tenant, request.name, scopes, digest(needs.pepper, secret))
     return CreatedKey(**key.model_dump(), key=token)
 

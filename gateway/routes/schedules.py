@@ -1,9 +1,11 @@
 """``/v1/schedules``: jobs that come again. The dispatcher takes the turns; here schedules are made, read, changed, tried out and deleted."""
 
+from dataclasses import replace
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from gateway.auth import Principal
 from gateway.cron import first_run
 from gateway.dependencies import Services
 from gateway.once import REPLAYED_HEADER, MayRepeat
@@ -12,7 +14,7 @@ from gateway.routes.jobs import accepted
 from gateway.schedules import UNREADABLE, turn_of
 from router.overrides import strip_command
 from tandem.errors import CallerError, Conflict, InvalidRequest, NotFound
-from tandem.ids import EndpointId, ScheduleId, TenantId, ThreadId
+from tandem.ids import EndpointId, FileId, ScheduleId, TenantId, ThreadId
 from tandem.ports import ScheduleUpdate, Storage
 from tandem.schemas.jobs import Job, JobRequest
 from tandem.schemas.schedules import Schedule, ScheduleChange, ScheduleCreate, SchedulePage
@@ -37,7 +39,7 @@ async def create_schedule(request: ScheduleCreate, services: UseServices, caller
     once = repeat.of(request)
     store = services.dependencies.storage.schedules
     first = first_run(request.cron, request.timezone, await store.now())
-    new = request.model_copy(update={"request": await _checked(services, caller.tenant, request.request)})
+    new = request.model_copy(update={"request": await _checked(services, caller, request.request)})
     schedule, is_replay = await store.add(
         services.dependencies.ids.schedule(),
         caller.tenant,
@@ -72,13 +74,16 @@ async def read_schedule(schedule_id: KnownSchedule, services: UseServices, calle
 
 @doors.patch("/{schedule_id}")
 async def change_schedule(schedule_id: KnownSchedule, change: ScheduleChange, services: UseServices, caller: MayWriteJobs) -> Schedule:
-    """Set what is given. A new time, or switching on, counts from now; jobs that were started stay as they are."""
+    """Set what is given. A new time, or switching on, counts from now; jobs that were started stay as they are.
+
+    Whoever sets the request lends it the tools of their key.
+    """
     given = {name: getattr(change, name) for name in change.model_fields_set if getattr(change, name) is not None}
     if not given:
         raise InvalidRequest("the body changes nothing; give 'name', 'cron', 'timezone', 'request', 'overlap' or 'is_enabled'")
     store = services.dependencies.storage.schedules
     if change.request is not None:
-        given["request"] = await _checked(services, caller.tenant, change.request)
+        given["request"] = await _checked(services, caller, change.request)
     wanted = (await store.get(schedule_id, caller.tenant)).model_copy(update=given)
     if wanted.request is None:
         raise Conflict(UNREADABLE, param="request")
@@ -91,6 +96,7 @@ async def change_schedule(schedule_id: KnownSchedule, change: ScheduleChange, se
         overlap=wanted.overlap,
         is_enabled=wanted.is_enabled,
         next_run_at=first if wanted.is_enabled else None,
+        key_id=None if change.request is None else caller.key_id,
     )
     return await store.change(schedule_id, caller.tenant, update)
 
@@ -106,10 +112,11 @@ async def run_schedule(schedule_id: KnownSchedule, services: UseServices, caller
     """Start its job once, now: also beside one that has not ended, and while the schedule is off. The next turn comes as planned."""
     schedule = await services.dependencies.storage.schedules.get(schedule_id, caller.tenant)
     new = turn_of(schedule, services.dependencies.ids, caller.tenant, caller.key_id, once=repeat.of(None))
+    new = replace(new, tools=await services.grants.settle(new.request, caller))
     return accepted(await services.desk.submit(new), response)
 
 
-async def _checked(services: Services, tenant: TenantId, request: JobRequest) -> JobRequest:
+async def _checked(services: Services, caller: Principal, request: JobRequest) -> JobRequest:
     """The request as each turn will submit it. Raises a ``CallerError`` whose ``param`` begins with ``request.``."""
     for name in _OF_ONE_JOB:
         if getattr(request, name) is not None:
@@ -118,14 +125,15 @@ async def _checked(services: Services, tenant: TenantId, request: JobRequest) ->
         request = request.model_copy(update={"input": strip_command(request.input)})
     try:
         await services.check_request(request)
-        await _check_references(services.dependencies.storage, tenant, request)
+        await services.grants.settle(request, caller)
+        await _check_references(services.dependencies.storage, caller.tenant, request)
     except CallerError as error:
         raise type(error)(error.message, param=f"request.{error.param}" if error.param else "request") from None
     return request
 
 
 async def _check_references(storage: Storage, tenant: TenantId, request: JobRequest) -> None:
-    """A thread or an endpoint that goes later shows in the schedule's ``last_error``."""
+    """A thread, an endpoint or a file that goes later shows in the schedule's ``last_error``."""
     if request.thread_id is not None:
         await storage.threads.get(ThreadId(request.thread_id), tenant)
     for endpoint_id in request.webhook_endpoints or ():
@@ -133,3 +141,7 @@ async def _check_references(storage: Storage, tenant: TenantId, request: JobRequ
             await storage.webhooks.get(EndpointId(endpoint_id), tenant)
         except NotFound as error:
             raise NotFound(error.message, param="webhook_endpoints") from None
+    try:
+        await storage.files.find([FileId(file_id) for file_id in request.files], tenant)
+    except NotFound as error:
+        raise NotFound(error.message, param="files") from None

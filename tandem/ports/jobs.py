@@ -130,7 +130,7 @@ class JobStore(Protocol):
         Raises:
             IdempotencyKeyReused: The key is known with another fingerprint.
             TooManyRequests: The tenant has ``max_unfinished`` unfinished jobs.
-            NotFound: ``thread_id``, ``request.parent_id`` or one of ``request.webhook_endpoints`` is not one of the tenant's.
+            NotFound: ``thread_id``, ``request.parent_id``, or one of ``request.webhook_endpoints`` or ``request.files`` is not one of the tenant's.
             Conflict: The parent has ended.
         """
         ...
@@ -185,9 +185,18 @@ class JobStore(Protocol):
         ...
 
     async def answer(
-        self, job_id: JobId, tenant: TenantId, input_id: InputId, answer: InputAnswer, *, once: Once | None = None
+        self,
+        job_id: JobId,
+        tenant: TenantId,
+        input_id: InputId,
+        answer: InputAnswer,
+        *,
+        answered_by: KeyId | None = None,
+        once: Once | None = None,
     ) -> tuple[InputRequest, Changed]:
         """Answer a question once, event INPUT_RECEIVED; when none is left open the job is queued. The answer has been checked against the question.
+
+        ``answered_by`` is the key whose holder answers: it stays with the question.
 
         Raises:
             NotFound: The job never asked this.

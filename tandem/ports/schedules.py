@@ -34,6 +34,8 @@ class ScheduleUpdate:
     overlap: Overlap
     is_enabled: bool
     next_run_at: datetime | None
+    key_id: KeyId | None = None
+    """Whoever set the request: its turns get the tools of this key from now on; null leaves it as it is."""
 
 
 class ScheduleStore(Protocol):
@@ -73,11 +75,13 @@ class ScheduleStore(Protocol):
         """Enabled schedules whose ``next_run_at`` has passed, oldest first; also those whose ``request`` cannot be read any more."""
         ...
 
-    async def fire(self, due: DueSchedule, new: NewJob, next_run_at: datetime | None, *, max_unfinished: int) -> Created | None:
+    async def fire(
+        self, due: DueSchedule, new: NewJob, next_run_at: datetime | None, *, max_unfinished: int, note: JobFailure | None = None
+    ) -> Created | None:
         """Create the job and move to the next moment, in one transaction; None when another dispatcher was first or the turn is left out.
 
         With overlap ``skip`` and an unfinished job of this schedule the turn is left out and ``last_error`` says so. A refusal by the quota is
-        kept in ``last_error`` too, and the schedule moves on.
+        kept in ``last_error`` too, and the schedule moves on. ``note`` is kept there although a job was made.
         """
         ...
 

@@ -55,7 +55,7 @@ class Schedule(Wire):
     last_run_at: datetime | None = None
     last_job_id: str | None = None
     last_error: JobFailure | None = None
-    """Why the newest turn made no job."""
+    """Why the newest turn made no job, or one without tools."""
     created_at: datetime
 
 

@@ -42,7 +42,14 @@ async def steer_job(
 
 
 async def answer_input(
-    database: Database, connection: AsyncConnection, job_id: str, tenant: str, input_id: str, answer: InputAnswer, once: Once | None
+    database: Database,
+    connection: AsyncConnection,
+    job_id: str,
+    tenant: str,
+    input_id: str,
+    answer: InputAnswer,
+    answered_by: str | None,
+    once: Once | None,
 ) -> tuple[InputRequest, Changed]:
     """See ``JobStore.answer``. Sent again with its key, it finds the question as it stands now."""
     earlier = await find_earlier(database, connection, tenant, once)
@@ -54,7 +61,8 @@ async def answer_input(
         return InputRequest.model_validate(asked), Changed(job_from(row))
     _check_open(row, InputRequest.model_validate(asked))
     now = to_datetime(row["now_s"])
-    given = InputRequest.model_validate({**asked, "status": "answered", "answered_at": now, "decision": answer.decision, "value": answer.value})
+    said = {"answered_at": now, "answered_by": answered_by, "decision": answer.decision, "value": answer.value}
+    given = InputRequest.model_validate({**asked, **said, "status": "answered"})
     entry = given.model_dump(mode="json", by_alias=True)
     inputs = [entry if each["id"] == input_id else each for each in row["inputs"]]
     received = NewEvent(JobEvent.INPUT_RECEIVED, {"input_id": input_id, "key": given.key, "decision": given.decision, "value": given.value})

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 
 from tandem.errors import NotFound
-from tandem.ids import ArtifactId, IdFactory, InputId, JobId, SteerId, TenantId
+from tandem.ids import ArtifactId, IdFactory, InputId, JobId, KeyId, SteerId, TenantId
 from tandem.ports import Changed, Created, Effect, JobCounts, JobFilter, NewJob, Once, Reaped
 from tandem.schemas.inputs import InputAnswer, InputRequest, Steer
 from tandem.schemas.jobs import Artifact, Job, JobChange
@@ -63,9 +63,18 @@ class SqlJobStore:
         return await self._database.write(lambda connection: steer_job(self._database, connection, job_id, tenant, steer_id, message, once))
 
     async def answer(
-        self, job_id: JobId, tenant: TenantId, input_id: InputId, answer: InputAnswer, *, once: Once | None = None
+        self,
+        job_id: JobId,
+        tenant: TenantId,
+        input_id: InputId,
+        answer: InputAnswer,
+        *,
+        answered_by: KeyId | None = None,
+        once: Once | None = None,
     ) -> tuple[InputRequest, Changed]:
-        return await self._database.write(lambda connection: answer_input(self._database, connection, job_id, tenant, input_id, answer, once))
+        return await self._database.write(
+            lambda connection: answer_input(self._database, connection, job_id, tenant, input_id, answer, answered_by, once)
+        )
 
     async def retry(self, ended: JobId, new: NewJob, *, carries_steps: bool, max_unfinished: int) -> Created:
         return await self._database.write(

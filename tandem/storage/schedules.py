@@ -105,6 +105,7 @@ class SqlScheduleStore:
             "overlap": update.overlap,
             "is_enabled": update.is_enabled,
             "next_run_at": case((keeps_time, schedules.c.next_run_at), else_=_moment(update.next_run_at)),
+            **({} if update.key_id is None else {"key_id": update.key_id}),
         }
         row = await self._set(_is(schedule_id, tenant), values)
         if row is None:
@@ -125,7 +126,9 @@ class SqlScheduleStore:
         statement = select(schedules, db_now().label("now_s")).where(is_due).order_by(schedules.c.next_run_at).limit(limit)
         return [_due_from(row) for row in await self._database.rows(statement)]
 
-    async def fire(self, due: DueSchedule, new: NewJob, next_run_at: datetime | None, *, max_unfinished: int) -> Created | None:
+    async def fire(
+        self, due: DueSchedule, new: NewJob, next_run_at: datetime | None, *, max_unfinished: int, note: JobFailure | None = None
+    ) -> Created | None:
         """A refusal other than the quota's (a thread or an endpoint that is gone) is kept in ``last_error`` as well."""
 
         async def work(connection: AsyncConnection) -> Created | None:
@@ -140,7 +143,7 @@ class SqlScheduleStore:
             except CallerError as refusal:
                 await _note(connection, due, last_error={"code": refusal.code, "message": refusal.message})
                 return None
-            await _note(connection, due, last_error=None, last_job_id=new.id, last_run_at=db_now())
+            await _note(connection, due, last_error=None if note is None else note.model_dump(), last_job_id=new.id, last_run_at=db_now())
             return created
 
         return await self._database.write(work)

@@ -162,7 +162,9 @@ class InputConformance:
         job_id, (colour, go) = await asking(storage, samples, *ASKS)
         first, waits = await storage.jobs.answer(job_id, ALICE, InputId(colour.id), InputAnswer(value="red"))
         assert (first.status, first.value, waits.job.status, waits.is_queued) == ("answered", "red", JobStatus.INPUT_REQUIRED, False)
-        second, goes_on = await storage.jobs.answer(job_id, ALICE, InputId(go.id), InputAnswer(decision="approve"))
+        key_id = samples.ids.key()
+        second, goes_on = await storage.jobs.answer(job_id, ALICE, InputId(go.id), InputAnswer(decision="approve"), answered_by=key_id)
+        assert (first.answered_by, second.answered_by) == (None, key_id)
         assert (second.decision, goes_on.job.status, goes_on.is_queued) == ("approve", JobStatus.QUEUED, True)
         assert goes_on.job.inputs == [first, second]
         received = (await storage.events.read(StreamId(job_id), goes_on.job.last_seq - 2, 10))[0]

@@ -107,6 +107,21 @@ class ScheduleConformance:
         assert after.last_run_at >= due.now
         assert not await storage.schedules.due(10)
 
+    async def test_a_turn_may_make_a_job_and_leave_a_note(self, storage: Storage, samples: Samples) -> None:
+        due, note = await _due(storage, samples), JobFailure(code="permission_denied", message="no tools")
+        made = await storage.schedules.fire(due, _turn(samples, due), due.now + HOUR, max_unfinished=MANY, note=note)
+        assert made is not None
+        after = await storage.schedules.get(ScheduleId(due.schedule.id), ALICE)
+        assert (after.last_job_id, after.last_error) == (made.job.id, note)
+
+    async def test_a_schedule_belongs_to_the_key_that_set_its_request(self, storage: Storage, samples: Samples) -> None:
+        due, other = await _due(storage, samples), samples.ids.key()
+        kept = _update(due.schedule)
+        await storage.schedules.change(ScheduleId(due.schedule.id), ALICE, kept)
+        assert [each.key_id for each in await storage.schedules.due(MANY)] == [due.key_id]
+        await storage.schedules.change(ScheduleId(due.schedule.id), ALICE, replace(kept, key_id=other))
+        assert [each.key_id for each in await storage.schedules.due(MANY)] == [other]
+
     async def test_two_dispatchers_racing_for_a_turn_make_one_job(self, peers: Sequence[Storage], samples: Samples) -> None:
         for _ in range(5):
             await _added(peers[0], samples, next_run_at=(await peers[0].schedules.now()) - HOUR, overlap="allow")

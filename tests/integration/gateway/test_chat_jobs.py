@@ -6,6 +6,8 @@ from typing import Any
 import openai
 import pytest
 
+from gateway.auth import Principal
+from tandem.ids import KeyId, TenantId
 from tandem.ports import NewEvent, Parking
 from tandem.schemas.events import JobEvent
 from tandem.schemas.inputs import InputAnswer, InputAsk
@@ -14,6 +16,7 @@ from tandem.schemas.jobs import JobStatus
 pytestmark = pytest.mark.integration
 HI: list[Any] = [{"role": "user", "content": "hi"}]
 KEY = {"idempotency-key": "order-17"}
+WHOEVER = Principal(TenantId("acme"), KeyId("key_1"), frozenset())
 
 
 async def test_a_repeated_slow_request_watches_the_job_of_the_first(house: Any) -> None:
@@ -71,7 +74,7 @@ async def test_a_job_that_asks_is_waited_for_and_the_stream_says_so(house: Any, 
     claim = await house.claim(job_id)
     await house.park(claim, Parking(JobStatus.INPUT_REQUIRED, asks=[InputAsk(key="sure", kind="text", prompt="Are you sure?")], wait_s=60))
     waiting = await house.storage.jobs.get(job_id, "acme")
-    await house.services.desk.answer(job_id, "acme", waiting.inputs[0].id, InputAnswer(value="yes"), None)
+    await house.services.desk.answer(job_id, WHOEVER, waiting.inputs[0].id, InputAnswer(value="yes"), None)
     paused = await house.claim(job_id)
     await house.services.desk.pause(job_id, "acme")
     await house.park(paused, Parking(JobStatus.PAUSED))

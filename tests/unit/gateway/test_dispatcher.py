@@ -48,6 +48,18 @@ class ScriptedStore:
         return self
 
     @property
+    def keys(self) -> "ScriptedStore":
+        return self
+
+    @property
+    def tools(self) -> "ScriptedStore":
+        return self
+
+    @property
+    def audit(self) -> "ScriptedStore":
+        return self
+
+    @property
     def schedules(self) -> "EmptyTimetable":
         return EmptyTimetable()
 

@@ -6,12 +6,12 @@ import pytest
 from gateway.jobs import check_job, retried
 from gateway.once import fingerprint
 from gateway.routing import newest_and_history, title_of
-from tandem.errors import CallerError, InputTooLong, InvalidRequest, UnknownTool
+from tandem.errors import CallerError, InputTooLong, InvalidRequest
 from tandem.schemas.chat import ChatMessage
 from tandem.schemas.jobs import JobRequest, JobRetry
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
-LIMITS: dict[str, Any] = {"max_input_chars": 100, "max_documents_chars": 50, "tools": frozenset({"python"}), "now": NOW}
+LIMITS: dict[str, Any] = {"max_input_chars": 100, "max_documents_chars": 50, "now": NOW}
 
 
 def check(**fields: Any) -> None:
@@ -34,7 +34,6 @@ def document(name: str, length: int = 1) -> dict[str, str]:
         ({"input": []}, InvalidRequest, "input"),
         ({"input": "x" * 101}, InputTooLong, "input"),
         ({"input": [{"role": "user", "content": "x" * 101}, {"role": "user", "content": "y"}]}, InputTooLong, "input"),
-        ({"tools": ["python", "rm_rf"]}, UnknownTool, "tools"),
         ({"documents": [document("a"), document("b"), document("a")]}, InvalidRequest, "documents"),
         ({"documents": [document("a", 30), document("b", 21)]}, InputTooLong, "documents"),
         ({"run_at": later(days=367)}, InvalidRequest, "run_at"),
