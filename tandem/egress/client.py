@@ -173,7 +173,7 @@ class GuardedClient:
             ours[secret.header] = secret.value
         headers = {**{name: value for name, value in hop.headers.items() if name not in FRAMING}, **ours}
         sent = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
-        async with self._gate.exchange(target, hop.method, sent, hop.body or b"", watch) as response:
+        async with self._gate.exchange(target, hop.method, sent, hop.body, watch) as response:
             names = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
             # A little more than is kept, so that no secret is cut in two and escapes its mask.
             collected = BoundedBody("" if is_raw else names.get("content-encoding", ""), max_bytes + (secret.longest if secret else 0))

@@ -61,7 +61,7 @@ class Gate:
         target: Target,
         method: str,
         headers: Sequence[tuple[bytes, bytes]],
-        content: bytes | AsyncIterator[bytes],
+        content: bytes | AsyncIterator[bytes] | None,
         watch: Watch | None,
         timeouts: Mapping[str, float | None] | None = None,
     ) -> AsyncGenerator[httpcore.Response]:
