@@ -15,6 +15,7 @@ from slow_worker.drain import Drain
 from slow_worker.graph import GraphBuilder
 from slow_worker.runner import JobRunner, RunEnd
 from slow_worker.services import Services
+from slow_worker.tool_reports import ToolReporter
 from slow_worker.watchdog import ProcessWatchdog
 from tandem.egress import GuardedClient
 from tandem.errors import TandemError
@@ -87,6 +88,9 @@ class WorkerProcess:
             stack.push_async_callback(model.close)
             toolbox = await offered_tools(Supplies(settings, GuardedClient(settings.egress), ids, storage.memories))
             stack.push_async_callback(toolbox.close)
+            reporter = ToolReporter(lambda: open_storage(settings), lambda: toolbox.offers, socket.gethostname(), SystemClock())
+            reporter.start()
+            stack.callback(reporter.stop)
             self._stack = stack.pop_all()
         checkpoints = CoalescingCheckpoints(storage.work.checkpoints)
         services = Services(storage.work, storage.files, notifier, model, toolbox, SystemClock(), ids, settings)

@@ -14,6 +14,7 @@ from slow_worker.nodes.intake import understand
 from slow_worker.progress import Progress
 from slow_worker.prompts import document_form
 from slow_worker.shelf import JobShelf
+from slow_worker.tool_grants import granted_tools
 from slow_worker.workspace import Task
 from tandem.ids import IdFactory
 from tandem.ports import ChatModel, Claim, Clock, FileStore, JobWork, Notifier, ToolContext
@@ -38,7 +39,7 @@ class Services:
     settings: Settings
 
     async def open_context(self, claim: Claim) -> JobContext:
-        """The context of one run of one job. Raises ``UnknownTool``, ``InvalidRequest`` and ``ModelContextExceeded`` for what is asked in vain."""
+        """The context of one run of one job. Raises ``ToolNotOffered``, ``InvalidRequest`` and ``ModelContextExceeded`` for what is asked in vain."""
         task, policy, settings = understand(claim.request), POLICIES[claim.effort], self.settings
         limits = limits_of(policy, claim.request.budget)
         ledger = BudgetLedger(limits, _price(settings.slow), claim.view.usage, self.clock.monotonic, _reserve(task, policy, limits.seconds))
@@ -58,7 +59,7 @@ class Services:
             effects=Effects(self.work, claim.job_id, claim.epoch),
             progress=progress,
             artifacts=artifacts,
-            tools=self.toolbox.select(claim.request.tools),
+            tools=granted_tools(self.toolbox, claim),
             tool_context=ToolContext(tenant=claim.tenant, job_id=claim.job_id, call_id="", shelf=shelf),
             slots=settings.slow.slots,
         )
