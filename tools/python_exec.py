@@ -1,26 +1,31 @@
 """The ``python`` tool: code written by a model, run by Monty (a Rust interpreter) in worker processes of its own.
 
-Covered: no file, network, process, environment or clock of the host can be reached (no mounts, no host functions); time, memory, recursion and host
-round trips are limited per call; each call starts from nothing, so no call sees another's state; a worker that crashes is replaced; the host gets
-plain JSON, never an object of the program's. Not covered: the workers share the host's kernel and are not in a container, so a defect of Monty
-itself is contained only by its process and the operating system; Python that Monty lacks (inheritance, ``yield``, ``del``, third-party modules)
-is refused with a sentence saying what to use instead. Where Monty is missing the tool is not offered: there is no plain ``exec``.
+Covered: no file, network, process, environment or clock of the host can be reached (no mounts; the job's files that a call names are answered from
+memory, to be read only); time, memory, recursion and host round trips are limited per call; each call starts from nothing, so no call sees
+another's state; a worker that crashes is replaced; the host gets plain JSON, never an object of the program's. Not covered: the workers share the
+host's kernel, so a defect of Monty itself is contained only by its process and, where bubblewrap works, by a second wall
+(``tools/sandbox/monty.py``); Python that Monty lacks (inheritance, ``yield``, ``del``, third-party modules) is refused with a sentence saying what
+to use instead. Where Monty is missing the tool is not offered: there is no plain ``exec``.
 """
 
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from pathlib import Path
+from typing import Final, Literal, cast
 
 from pydantic import JsonValue
 from pydantic_monty import AsyncMonty, Monty, MontyCrashedError, MontyError, MontyRuntimeError, MontySyntaxError, ResourceLimits
 
-from tandem.errors import SandboxUnavailable
-from tandem.ports import ToolContext
+from tandem.errors import SandboxUnavailable, ToolFailed
+from tandem.ports import Shelf, ToolContext
 from tandem.schemas.tools import ToolResult, ToolSpec
+from tandem.telemetry import get_logger
 from tools.base import as_json, refused
 from tools.offers import Offer, Supplies
+from tools.sandbox.memory_files import ReadableFiles
+from tools.sandbox.monty import walled_monty
 
 MODULES: Final = ("math", "json", "re", "datetime", "decimal", "itertools", "functools", "collections", "random", "csv", "base64", "hashlib")
 """What a program may import."""
@@ -29,11 +34,21 @@ SPEC: Final = ToolSpec(
     name="python",
     description=(
         "Runs Python and returns the value of solve() if defined, else of the last expression, else what was printed. "
-        f"Modules: {', '.join(MODULES)}. No files, no network, no class inheritance, no yield, no del."
+        f"Modules: {', '.join(MODULES)}. `files` lets it read files of this job with open(name). No other files, no network, no class inheritance, "
+        "no yield, no del."
     ),
     parameters={
         "type": "object",
-        "properties": {"code": {"type": "string", "minLength": 1, "maxLength": 20_000, "description": "A whole Python program."}},
+        "properties": {
+            "code": {"type": "string", "minLength": 1, "maxLength": 20_000, "description": "A whole Python program."},
+            "files": {
+                "type": "array",
+                "items": {"type": "string", "minLength": 1, "maxLength": 200},
+                "maxItems": 8,
+                "uniqueItems": True,
+                "description": "Names of this job's files that the program reads.",
+            },
+        },
         "required": ["code"],
         "additionalProperties": False,
     },
@@ -51,13 +66,14 @@ _INSTEAD: Final = {
     "yield": "build a list and return it",
     "'del'": "assign a new value instead",
 }
+_NO_FILES: Final = "there are no files here but those named in the argument `files`, to be read; put other data into the program"
 _REMEDIES: Final = {
     "TimeoutError": "the program ran too long; use a formula or a smaller search",
     "MemoryError": "the program used too much memory or printed too much; work with smaller values",
     "RecursionError": "the recursion is too deep; use a loop",
     "ModuleNotFoundError": f"only these modules exist: {', '.join(MODULES)}; write the rest in plain Python",
-    "PermissionError": "there are no files here; put the data into the program",
-    "FileNotFoundError": "there are no files here; put the data into the program",
+    "PermissionError": _NO_FILES,
+    "FileNotFoundError": _NO_FILES,
     "NameError": "define it first; input(), __import__ and exec do not exist here",
 }
 
@@ -70,20 +86,22 @@ class SandboxLimits:
     memory_bytes: int = 128 * 1024 * 1024
     recursion: int = 400
     suspensions: int = 16
-    """Host round trips; a sleep counts as one."""
+    """Host round trips; a sleep counts as one, and so does each opening or reading of a file."""
+    file_bytes: int = 4 * 1024 * 1024
+    """All files that a program is given together: their text is held in its memory several times."""
     stdout_chars: int = 8_000
     workers: int = 2
     """Worker processes kept at most; further calls wait."""
 
 
-def probe_python() -> None:
-    """Run one expression in a worker process of its own.
+def probe_python(binary: Path | None = None) -> None:
+    """Run one expression in a worker process of its own; ``binary`` starts it, and None is Monty's own.
 
     Raises:
         SandboxUnavailable: Monty cannot start here or computes wrongly.
     """
     try:
-        with Monty(min_processes=1, max_processes=1, checkout_timeout=10, request_timeout=10) as pool, pool.checkout() as session:
+        with Monty(binary_path=binary, min_processes=1, max_processes=1, checkout_timeout=10, request_timeout=10) as pool, pool.checkout() as session:
             result: object = session.feed_run("6 * 7")
     except (MontyError, OSError, RuntimeError) as error:
         raise SandboxUnavailable(f"pydantic-monty cannot run here: {error}; reinstall the `tools` extra") from error
@@ -94,18 +112,35 @@ def probe_python() -> None:
 async def offer(supplies: Supplies) -> Sequence[Offer]:
     """The tool, where Monty starts."""
     try:
-        await asyncio.to_thread(probe_python)
+        binary = await asyncio.to_thread(best_binary, supplies.settings.home / "run")
     except SandboxUnavailable as error:
         return [Offer(SPEC, None, error.message)]
-    python = PythonTool(SandboxLimits(workers=supplies.settings.tools.python_workers))
+    python = PythonTool(SandboxLimits(workers=supplies.settings.tools.python_workers), binary)
     return [Offer(SPEC, python, close=python.close)]
+
+
+def best_binary(folder: Path) -> Path | None:
+    """Monty behind a second wall where that works, else Monty's own program (None), as long as that works.
+
+    Raises:
+        SandboxUnavailable: Neither does.
+    """
+    try:
+        walled = walled_monty(folder)
+        probe_python(walled)
+    except (SandboxUnavailable, OSError) as error:
+        get_logger(__name__).info("monty_without_second_wall", reason=str(error))
+        probe_python()
+        return None
+    return walled
 
 
 class PythonTool:
     """Runs programs in a pool of worker processes that is opened by the first call, so after any fork, and lives until ``close``."""
 
-    def __init__(self, limits: SandboxLimits | None = None) -> None:
+    def __init__(self, limits: SandboxLimits | None = None, binary: Path | None = None) -> None:
         self._limits = limits or SandboxLimits()
+        self._binary = binary
         self._pool: AsyncMonty | None = None
         self._opening = asyncio.Lock()
 
@@ -113,10 +148,14 @@ class PythonTool:
     def spec(self) -> ToolSpec:
         return SPEC
 
-    async def run(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> ToolResult:  # noqa: ARG002 - a pure tool needs no caller
+    async def run(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> ToolResult:
+        try:
+            files = await self._brought(context.shelf, cast("list[str]", arguments.get("files") or []))
+        except ToolFailed as error:
+            return refused(error.message, "file_not_available")
         printed = _Printed(self._limits.stdout_chars)
         try:
-            output = await self._execute(str(arguments["code"]), printed)
+            output = await self._execute(str(arguments["code"]), files, printed)
         except MontyCrashedError as error:
             return _lost(error, printed.text)
         except MontySyntaxError as error:
@@ -134,20 +173,30 @@ class PythonTool:
             if pool is not None:
                 await pool.__aexit__(None, None, None)
 
-    async def _execute(self, code: str, printed: "_Printed") -> JsonValue:
+    async def _brought(self, shelf: Shelf, names: Sequence[str]) -> ReadableFiles | None:
+        """The named files, all of them in memory; None when none are named."""
+        found: dict[str, bytes] = {}
+        for name in names:
+            found[name] = await shelf.read(name)
+            if sum(map(len, found.values())) > self._limits.file_bytes:
+                most = self._limits.file_bytes // 1024**2
+                raise ToolFailed(f"the files up to {name!r} are larger than {most} MB together; use python_full, or take fewer")
+        return ReadableFiles(found) if found else None
+
+    async def _execute(self, code: str, files: ReadableFiles | None, printed: "_Printed") -> JsonValue:
         pool = await self._open()
         limits = self._limits
         resources: ResourceLimits = {
             "max_feed_duration_secs": limits.seconds,
             "max_memory": limits.memory_bytes,
             "max_recursion_depth": limits.recursion,
-            "max_suspensions": limits.suspensions,
+            "max_suspensions": limits.suspensions * (4 if files else 1),
             "max_total_sleep_secs": 0.0,
         }
         async with pool.checkout(limits=resources, os_policy={"sleep": "zero", "random_start": {"seed": 0}}) as session:
-            value: object = await session.feed_run(code, print_callback=printed.add)
+            value: object = await session.feed_run(code, print_callback=printed.add, os=files)
             if _DEFINES_SOLVE.search(code):
-                value = await session.feed_run("solve()", print_callback=printed.add)
+                value = await session.feed_run("solve()", print_callback=printed.add, os=files)
         return as_json(value) if value is not None else printed.text.strip() or None
 
     async def _open(self) -> AsyncMonty:
@@ -155,6 +204,7 @@ class PythonTool:
             if self._pool is None:
                 limits = self._limits
                 pool = AsyncMonty(
+                    binary_path=self._binary,
                     min_processes=1,
                     max_processes=limits.workers,
                     checkout_timeout=limits.seconds * 2,

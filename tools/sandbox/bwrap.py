@@ -109,35 +109,15 @@ class Recipe:
         """The command line; ``program`` are the arguments of the interpreter inside."""
         return [
             str(self.bwrap),
-            *self._namespaces(),
+            *namespaces(is_root=self.is_root),
             *("--die-with-parent", "--new-session", "--clearenv", "--hostname", "sandbox"),
             *(part for name, value in _ENVIRONMENT.items() for part in ("--setenv", name, value)),
-            *self._system(),
+            *system_libraries(),
             *self._python(),
             *self._own(limits),
             *("--seccomp", str(descriptors.seccomp), "--info-fd", str(descriptors.info), "--block-fd", str(descriptors.block)),
             *("--chdir", SCRATCH, f"{_PYTHON}/bin/python3", "-I", "-S", *program),
         ]
-
-    def _namespaces(self) -> list[str]:
-        if self.is_root:
-            return [
-                *("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
-                *("--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"),
-            ]
-        own = str(INSIDE_UID)
-        return ["--unshare-all", "--unshare-user", "--disable-userns", "--uid", own, "--gid", own, "--cap-drop", "ALL"]
-
-    def _system(self) -> list[str]:
-        # Parents are made explicitly: bwrap's own would be closed to every other uid.
-        parts = ["--perms", "0755", "--dir", "/usr", "--perms", "0755", "--dir", "/usr/share"]
-        for name in ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/fonts"):
-            path = Path(name)
-            if path.is_symlink():
-                parts += ["--symlink", str(path.readlink()), name]
-            elif path.is_dir():
-                parts += ["--ro-bind", name, name]
-        return parts
 
     def _python(self) -> list[str]:
         python = self.interpreter
@@ -159,3 +139,27 @@ class Recipe:
             *("--size", str(limits.scratch_bytes), "--perms", "1777", "--tmpfs", SCRATCH),
             *("--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/"),
         ]
+
+
+def namespaces(*, is_root: bool) -> list[str]:
+    """A world of its own, by the recipe for root or for an ordinary user. Root's first act inside must be to take another uid."""
+    if is_root:
+        return [
+            *("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
+            *("--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"),
+        ]
+    own = str(INSIDE_UID)
+    return ["--unshare-all", "--unshare-user", "--disable-userns", "--uid", own, "--gid", own, "--cap-drop", "ALL"]
+
+
+def system_libraries() -> list[str]:
+    """The machine's shared libraries and fonts, read-only."""
+    # Parents are made explicitly: bwrap's own would be closed to every other uid.
+    parts = ["--perms", "0755", "--dir", "/usr", "--perms", "0755", "--dir", "/usr/share"]
+    for name in ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/fonts"):
+        path = Path(name)
+        if path.is_symlink():
+            parts += ["--symlink", str(path.readlink()), name]
+        elif path.is_dir():
+            parts += ["--ro-bind", name, name]
+    return parts

@@ -7,10 +7,15 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from tandem.ids import JobId, TenantId
+from tandem.egress import GuardedClient
+from tandem.errors import SandboxUnavailable
+from tandem.ids import IdFactory, JobId, TenantId
 from tandem.ports import ToolContext
 from tandem.schemas.tools import ToolResult
-from tools.python_exec import PythonTool, SandboxLimits, probe_python
+from tandem.settings import Settings
+from tandem.testing.shelves import MemoryShelf
+from tools.offers import Supplies
+from tools.python_exec import PythonTool, SandboxLimits, best_binary, offer, probe_python
 from tools.wrappers import guarded
 
 CONTEXT = ToolContext(tenant=TenantId("t"), job_id=JobId("job_1"), call_id="c1")
@@ -139,12 +144,110 @@ def test_the_probe_passes_where_the_sandbox_is_installed_and_leaves_no_process()
     assert children() <= before
 
 
-@pytest.mark.parametrize("arguments", [{}, {"code": 3}, {"code": "1", "files": []}, {"code": ""}])
+@pytest.mark.parametrize("arguments", [{}, {"code": 3}, {"code": "1", "file": "a.csv"}, {"code": ""}])
 async def test_arguments_outside_the_schema_never_reach_the_sandbox(arguments: dict[str, JsonValue]) -> None:
     result = await guarded(PythonTool(QUICK)).run(arguments, CONTEXT)
 
     assert (result.ok, code_of(result)) == (False, "invalid_arguments")
     assert '"code"' in said(result)
+
+
+async def read(tool: PythonTool, code: str, *names: str, shelf: MemoryShelf | None = None) -> ToolResult:
+    brought = shelf or MemoryShelf({"prices.csv": "水果,价格\n苹果,3\n梨,4\n".encode(), "raw.bin": b"\xff\x00"})
+    context = ToolContext(tenant=TenantId("t"), job_id=JobId("job_1"), call_id="c1", shelf=brought)
+    return await guarded(tool).run({"code": code, "files": list(names)}, context)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("open('prices.csv').read()[:5]", "水果,价格"),
+        ("import csv\nsum(int(row['价格']) for row in csv.DictReader(open('prices.csv')))", 7),
+        ("with open('prices.csv') as f:\n    lines = [line.strip() for line in f]\nlines[1]", "苹果,3"),
+        ("from pathlib import Path\nPath('prices.csv').read_text().count('\\n')", 3),
+        ("len(open('raw.bin', 'rb').read())", 2),
+        ("import os\nos.listdir('/')", ["prices.csv", "raw.bin"]),
+        ("import os\ndict(os.environ)", {}),
+    ],
+)
+async def test_a_program_reads_the_files_that_the_call_names(python: PythonTool, code: str, expected: JsonValue) -> None:
+    result = await read(python, code, "prices.csv", "raw.bin")
+
+    assert (result.ok, result.output) == (True, expected), result.error
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('prices.csv', 'w').write('x')",
+        "open('new.csv', 'w')",
+        "open('prices.csv', 'a')",
+        "from pathlib import Path\nPath('new').mkdir()",
+        "from pathlib import Path\nPath('prices.csv').unlink()",
+        "from pathlib import Path\nPath('prices.csv').rename('b')",
+        "from pathlib import Path\nPath('b').write_text('x' * 1000)",
+        "from pathlib import Path\nPath('b').write_bytes(b'x')",
+    ],
+)
+async def test_a_program_changes_no_file(python: PythonTool, code: str) -> None:
+    result = await read(python, code, "prices.csv")
+
+    assert (result.ok, code_of(result)) == (False, "runtime_error")
+    assert "only be read" in said(result)
+
+
+async def test_a_file_that_was_not_named_does_not_exist(python: PythonTool) -> None:
+    result = await read(python, "open('raw.bin').read()", "prices.csv")
+
+    assert "argument `files`" in said(result)
+
+
+async def test_naming_a_file_that_the_job_does_not_have_says_which_there_are(python: PythonTool) -> None:
+    result = await read(python, "1", "missing.csv")
+
+    assert (result.ok, code_of(result)) == (False, "file_not_available")
+    assert "prices.csv" in said(result)
+
+
+async def test_files_that_are_too_large_are_refused_before_the_program_runs(python: PythonTool) -> None:
+    result = await read(python, "1", "big", shelf=MemoryShelf({"big": bytes(QUICK.file_bytes + 1)}))
+
+    assert "python_full" in said(result)
+
+
+async def test_the_second_wall_computes_the_same_and_leaves_no_process(tmp_path: Path) -> None:
+    before = children()
+    binary = best_binary(tmp_path)
+    if binary is None:
+        pytest.skip("bubblewrap does not work here: Monty runs without its second wall")
+    tool = PythonTool(QUICK, binary)
+
+    result = await run(tool, "'墙' * 2")
+    await tool.close()
+
+    assert (result.output, children() <= before) == ("墙墙", True)
+
+
+def test_without_bubblewrap_monty_runs_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "bin" / "bwrap"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\nexit 1\n", encoding="ascii")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
+
+    assert best_binary(tmp_path) is None
+
+
+async def test_a_monty_that_does_not_start_is_not_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONTY_BIN", str(tmp_path / "missing"))
+    monkeypatch.setattr("sysconfig.get_path", lambda _name: str(tmp_path))
+
+    with pytest.raises(SandboxUnavailable, match="pydantic-monty"):
+        probe_python()
+    settings = Settings.load({"TANDEM_HOME": str(tmp_path)})
+    (offered,) = await offer(Supplies(settings, GuardedClient(settings.egress), IdFactory(now_ms=lambda: 0)))
+
+    assert (offered.tool, "pydantic-monty" in offered.reason) == (None, True)
 
 
 def said(result: ToolResult) -> str:
