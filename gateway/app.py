@@ -25,14 +25,17 @@ from gateway.records import LANE_KEY, Door, Finished
 from gateway.responses import routes as responses
 from gateway.routes import (
     artifacts,
+    audit,
     evidence,
     feedback,
+    files,
     health,
     inputs,
     job_changes,
     jobs,
     keys,
     labels,
+    memories,
     models,
     operations,
     policies,
@@ -40,10 +43,13 @@ from gateway.routes import (
     routing,
     schedules,
     threads,
+    tools,
     traces,
     webhook_deliveries,
     webhooks,
 )
+from gateway.uploads import PATH as UPLOADS_PATH
+from gateway.uploads import UploadRoom, bounded
 from tandem.errors import InternalError, TandemError
 from tandem.settings import Settings
 from tandem.telemetry import bind, get_logger
@@ -53,6 +59,10 @@ METRICS_PATH: Final = "/metrics"
 _BODY_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _DOORS: Final[dict[str, Door]] = {
     "jobs": "jobs",
+    "files": "files",
+    "memory": "memory",
+    "audit": "audit",
+    "tools": "tools",
     "threads": "threads",
     "models": "models",
     "keys": "keys",
@@ -77,6 +87,7 @@ def create_app(settings: Settings, dependencies: Dependencies) -> "Gateway":
     services = Services(settings, dependencies)
     api = create_api()
     api.state.services = services
+    api.state.uploads = UploadRoom()
     return Gateway(services, cast("ASGIApp", api), settings)
 
 
@@ -88,6 +99,9 @@ def create_api() -> FastAPI:
         job_changes,
         inputs,
         artifacts,
+        files,
+        memories,
+        audit,
         traces,
         schedules,
         webhooks,
@@ -103,6 +117,7 @@ def create_api() -> FastAPI:
         feedback,
         operations,
         responses,
+        tools,
         health,
     ):
         api.include_router(part.doors)
@@ -215,7 +230,9 @@ class Gateway:
         return await self.services.authenticator.authenticate(header(scope, b"authorization"))
 
     async def _bounded(self, scope: Scope, receive: Receive) -> Receive:
-        """The body, read within its limits, to be received again by the framework."""
+        """The body, read within its limits, to be received again by the framework; an upload is read by its door, piece by piece."""
+        if scope["method"] == "POST" and scope["path"] == UPLOADS_PATH:
+            return bounded(scope, receive, self._settings.tools.max_file_bytes)
         gateway = self._settings.gateway
         body = await read_body(scope, receive, gateway.max_body_bytes)
         check_depth(body, gateway.max_depth)

@@ -11,11 +11,11 @@ from urllib.parse import quote
 from fastapi import APIRouter, Response
 
 from gateway.routes.common import KnownJob, MayReadJobs, UseServices, known_id
+from tandem.file_names import ANY_BYTES
 from tandem.ids import ArtifactId
 from tandem.schemas.jobs import ArtifactPage
 
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}(; ?charset=[a-z0-9._-]{1,40})?", re.IGNORECASE)
-_ANY_BYTES: Final = "application/octet-stream"
 doors = APIRouter(prefix="/v1/jobs/{job_id}/artifacts", tags=["jobs"])
 
 
@@ -28,15 +28,20 @@ async def list_artifacts(job_id: KnownJob, services: UseServices, caller: MayRea
 @doors.get(
     "/{artifact_id}",
     response_class=Response,
-    responses={200: {"content": {_ANY_BYTES: {"schema": {"type": "string", "format": "binary"}}}, "description": "The file's bytes."}},
+    responses={200: {"content": {ANY_BYTES: {"schema": {"type": "string", "format": "binary"}}}, "description": "The file's bytes."}},
 )
 async def read_artifact(job_id: KnownJob, artifact_id: str, services: UseServices, caller: MayReadJobs) -> Response:
     """One file."""
     known = ArtifactId(known_id(artifact_id, "art", "artifact"))
     artifact, content = await services.dependencies.storage.jobs.artifact(job_id, caller.tenant, known)
+    return download(artifact.name, artifact.media_type, content)
+
+
+def download(name: str, media_type: str, content: bytes) -> Response:
+    """A file as an answer that no browser runs on our address."""
     headers = {
-        "content-type": artifact.media_type if _MEDIA_TYPE.fullmatch(artifact.media_type) else _ANY_BYTES,
-        "content-disposition": disposition(artifact.name),
+        "content-type": media_type if _MEDIA_TYPE.fullmatch(media_type) else ANY_BYTES,
+        "content-disposition": disposition(name),
         "x-content-type-options": "nosniff",
         "content-security-policy": "sandbox; default-src 'none'",
         "cache-control": "private, no-cache",

@@ -43,8 +43,10 @@ class FileStore(Protocol):
         """In the order asked. Raises ``NotFound`` for the first that is not there."""
         ...
 
-    async def list(self, tenant: TenantId, *, purpose: FilePurpose | None, after: FileId | None, limit: int) -> Sequence[FileObject]:
-        """Newest first, those made before ``after``. Raises ``NotFound`` for an unknown cursor."""
+    async def list(
+        self, tenant: TenantId, *, purpose: FilePurpose | None, after: FileId | None, limit: int, is_oldest_first: bool = False
+    ) -> Sequence[FileObject]:
+        """Newest first, or oldest first; those beyond ``after``. Raises ``NotFound`` for an unknown cursor."""
         ...
 
     async def delete(self, file_id: FileId, tenant: TenantId) -> None: ...

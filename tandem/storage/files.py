@@ -3,6 +3,7 @@
 A file whose time is over is gone at once for every reader; the sweep (``retention.py``) frees its bytes later. Knows nothing of what a file means.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from typing import Final
@@ -32,7 +33,7 @@ class SqlFileStore:
         self._database = database
 
     async def add(self, new: NewFile, *, max_total_bytes: int, once: Once | None = None) -> tuple[FileObject, bool]:
-        digest = hashlib.sha256(new.content).hexdigest()
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(new.content).hexdigest())
         statement = insert(files).values(
             id=new.id,
             tenant=new.tenant,
@@ -78,15 +79,20 @@ class SqlFileStore:
 
         return await self._database.read(work)
 
-    async def list(self, tenant: TenantId, *, purpose: FilePurpose | None, after: FileId | None, limit: int) -> Sequence[FileObject]:
-        statement = _described(tenant).order_by(files.c.created_at.desc(), files.c.id.desc()).limit(limit)
+    async def list(
+        self, tenant: TenantId, *, purpose: FilePurpose | None, after: FileId | None, limit: int, is_oldest_first: bool = False
+    ) -> Sequence[FileObject]:
+        ways = [column.asc() if is_oldest_first else column.desc() for column in (files.c.created_at, files.c.id)]
+        statement = _described(tenant).order_by(*ways).limit(limit)
         if purpose is not None:
             statement = statement.where(files.c.purpose == purpose)
         if after is not None:
             cursor = await self._database.row(_described(tenant).where(files.c.id == after))
             if cursor is None:
                 raise NotFound(f"no file {after!r} to list after; take `last_id` of the page before", param="after")
-            statement = statement.where(tuple_(files.c.created_at, files.c.id) < (cursor["created_at"], after))
+            place = tuple_(files.c.created_at, files.c.id)
+            at = (cursor["created_at"], after)
+            statement = statement.where(place > at if is_oldest_first else place < at)
         return [_file_from(row) for row in await self._database.rows(statement)]
 
     async def delete(self, file_id: FileId, tenant: TenantId) -> None:

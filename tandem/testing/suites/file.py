@@ -81,6 +81,9 @@ class FileConformance:
         first = await storage.files.list(ALICE, purpose=None, after=None, limit=3)
         rest = await storage.files.list(ALICE, purpose=None, after=FileId(first[-1].id), limit=3)
         assert [*first, *rest] == files[::-1]
+        first = await storage.files.list(ALICE, purpose=None, after=None, limit=3, is_oldest_first=True)
+        rest = await storage.files.list(ALICE, purpose=None, after=FileId(first[-1].id), limit=3, is_oldest_first=True)
+        assert [*first, *rest] == files
 
     async def test_a_purpose_narrows_the_list(self, storage: Storage, samples: Samples) -> None:
         wanted = await kept(storage, new_file(samples, purpose="assistants"))

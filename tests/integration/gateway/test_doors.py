@@ -11,8 +11,9 @@ from fastapi.routing import APIRoute
 
 from gateway.app import METRICS_PATH, PUBLIC_PATHS, create_api
 from gateway.routes.common import Needs
-from tandem.ids import JobId
+from tandem.ids import JobId, TenantId
 from tandem.ports import NewArtifact, Parking
+from tandem.schemas.audit import AuditEntry
 from tandem.schemas.errors import ErrorBody
 from tandem.schemas.health import Readiness
 from tandem.schemas.inputs import InputAsk
@@ -23,10 +24,10 @@ both_databases = pytest.mark.parametrize("database_url", ["sqlite", "postgres"],
 IDS = {
     "job_id": "job_", "thread_id": "thr_", "turn_id": "trn_", "key_id": "key_", "model": "auto", "input_id": "inp_", "artifact_id": "art_",
     "schedule_id": "sch_", "endpoint_id": "whe_", "delivery_id": "dlv_", "response_id": "resp_",
-    "version": "pol_", "outcome_id": "out_",
+    "version": "pol_", "outcome_id": "out_", "file_id": "file_", "memory_id": "mem_", "tool_name": "t",
 }  # fmt: skip
-SHARED = {"model", "version", "outcome_id"}
-"""Ids that every tenant may see: the routing is the whole platform's, and who administers it judges what was learnt of all tenants' decisions."""
+SHARED = {"model", "version", "outcome_id", "tool_name"}
+"""Ids that every tenant may see: tools have names of the operator's making, the routing is the whole platform's, and who administers it judges what was learnt of all tenants' decisions."""
 BODIES: dict[str, Any] = {
     "/v1/threads/{thread_id}/messages": {"content": "hi"},
     "/v1/jobs/{job_id}": {"priority": 1},
@@ -115,8 +116,12 @@ async def belongings(house: Any) -> dict[str, str]:
         input_id = (await mine.get(f"/v1/jobs/{job_id}/inputs")).json()["data"][0]["id"]
         thread_id = await made("/v1/threads", title="secret")
         endpoint_id = await made("/v1/webhook_endpoints", url="https://93.184.216.34/secret", description="secret")
+        await needs.storage.audit.append(TenantId("acme"), AuditEntry(kind="tool_call", job_id=job_id, arguments={"query": "secret"}))
+        uploaded = await mine.post("/v1/files", files={"file": ("secret.txt", b"secret")})
         return {
             "job_id": job_id,
+            "file_id": uploaded.json()["id"],
+            "memory_id": await made("/v1/memory", text="secret"),
             "artifact_id": artifact.id,
             "input_id": input_id,
             "thread_id": thread_id,
@@ -170,7 +175,7 @@ async def test_what_belongs_to_another_tenant_cannot_be_named_in_a_body_or_a_que
     ]
     queries = [
         ("/v1/jobs", "thread_id"), ("/v1/jobs", "parent_id"), ("/v1/jobs", "schedule_id"), ("/v1/webhook_deliveries", "endpoint_id"),
-        ("/v1/webhook_deliveries", "job_id"),
+        ("/v1/webhook_deliveries", "job_id"), ("/v1/audit", "job_id"),
     ]  # fmt: skip
     async with house.http(house.other_token) as theirs:
         for path, body in bodies:
@@ -182,7 +187,7 @@ async def test_what_belongs_to_another_tenant_cannot_be_named_in_a_body_or_a_que
 
 
 def named_in_a_job(ids: dict[str, str]) -> list[dict[str, Any]]:
-    return [{"thread_id": ids["thread_id"]}, {"parent_id": ids["job_id"]}, {"webhook_endpoints": [ids["endpoint_id"]]}]
+    return [{"thread_id": ids["thread_id"]}, {"parent_id": ids["job_id"]}, {"webhook_endpoints": [ids["endpoint_id"]]}, {"files": [ids["file_id"]]}]
 
 
 async def test_a_key_is_made_shown_once_works_and_is_revoked(house: Any) -> None:
