@@ -12,8 +12,8 @@ from tandem.egress import FetchLimits, GuardedClient, Response
 from tandem.errors import EgressDenied
 from tandem.ports import Clock
 from tandem.telemetry import get_logger
+from tools.web.manners import USER_AGENT, retry_after_s
 from tools.web.providers.base import AnswerUnusable, Hit, SearchProvider, SearchQuery, SearchRequest
-from tools.web.waiting import retry_after_s
 
 PROVIDER_TIMEOUT_S: Final = 7.0
 MAX_ANSWER_BYTES: Final = 1_048_576
@@ -21,7 +21,6 @@ FIRST_REST_S: Final = 2.0
 LONGEST_REST_S: Final = 300.0
 LONGEST_ASKED_REST_S: Final = 3_600.0
 """Of what a provider may ask for with ``Retry-After``."""
-USER_AGENT: Final = "Mozilla/5.0 (compatible; Tandem/1)"
 _FOUND_NOTHING: Final = "found nothing"
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tools.web.waiting import retry_after_s
+from tools.web.manners import retry_after_s
 
 NOW = datetime(2026, 12, 1, 11, 0, 0, tzinfo=UTC)
 
