@@ -20,6 +20,8 @@ MCP_SEPARATOR: Final = "__"
 """Between the name of an MCP server and that of its tool; no tool of Tandem's own has it."""
 _PROVIDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "tools.python_exec": (PYTHON,),
+    "tools.web.search": ("web_search",),
+    "tools.web.fetch": ("web_fetch",),
 }
 """Modules with an ``offer`` coroutine, and the tools each of them provides; tools of MCP servers have names of their operator's making."""
 
