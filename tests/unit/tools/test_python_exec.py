@@ -240,7 +240,11 @@ def test_without_bubblewrap_monty_runs_by_itself(tmp_path: Path, monkeypatch: py
 
 async def test_a_monty_that_does_not_start_is_not_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MONTY_BIN", str(tmp_path / "missing"))
-    monkeypatch.setattr("sysconfig.get_path", lambda _name: str(tmp_path))
+
+    def nowhere(_scheme: str) -> str:
+        return str(tmp_path)
+
+    monkeypatch.setattr("sysconfig.get_path", nowhere)
 
     with pytest.raises(SandboxUnavailable, match="pydantic-monty"):
         probe_python()
