@@ -10,7 +10,7 @@ never tells what a name resolved to; the log and ``watched`` do.
 """
 
 from tandem.egress.addresses import AllowList, is_public
-from tandem.egress.client import FETCH_LIMITS, FetchLimits, GuardedClient, Response
+from tandem.egress.client import FETCH_LIMITS, FetchLimits, GuardedClient, HttpClient, Response
 from tandem.egress.dialling import PinnedBackend
 from tandem.egress.gate import Gate
 from tandem.egress.judgement import PUBLIC_WEB, WEBHOOKS, EgressRules, Resolver, Target, check_target, operated, resolve
@@ -28,6 +28,7 @@ __all__ = [
     "Gate",
     "GuardedClient",
     "GuardedTransport",
+    "HttpClient",
     "PinnedBackend",
     "Reached",
     "Resolver",

@@ -29,6 +29,10 @@ USER_AGENT: Final = "Tandem/1"
 """Of a fetch whose caller names none."""
 
 
+HttpClient = httpx.AsyncClient
+"""What ``GuardedClient.http_client`` gives: only this package makes one, anybody may hold one."""
+
+
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
     """What one fetch may take, redirects included."""
@@ -209,4 +213,4 @@ def translated() -> Generator[None]:
         raise ConnectionError(type(error).__name__) from None
 
 
-__all__ = ["FETCH_LIMITS", "MAX_RESPONSE_BYTES", "USER_AGENT", "FetchLimits", "GuardedClient", "Response", "translated"]
+__all__ = ["FETCH_LIMITS", "MAX_RESPONSE_BYTES", "USER_AGENT", "FetchLimits", "GuardedClient", "HttpClient", "Response", "translated"]

@@ -15,6 +15,7 @@ from typing import Final
 
 import httpx
 
+from tandem.egress import HttpClient
 from tandem.errors import EgressDenied
 from tandem.schemas.base import JsonObject
 from tandem.sse import Parser
@@ -54,7 +55,7 @@ class HttpConnection:
         client: The guarded way to its origin, without a time limit of its own; closed with the connection.
     """
 
-    def __init__(self, name: str, address: Address, client: httpx.AsyncClient) -> None:
+    def __init__(self, name: str, address: Address, client: HttpClient) -> None:
         self.has_changed = False
         self._name = name
         self._address = address
