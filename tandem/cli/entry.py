@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "chat": "Talk in the terminal.",
     "submit": "Hand over a task as a background job.",
     "jobs": "List jobs, or show one.",
+    "files": "Upload, list, fetch and delete the files that jobs may read.",
     "models": "List models, or fetch one ahead of time.",
     "router": "Score, explain, judge, train and tune the router.",
     "keys": "Create, list and revoke API keys.",

@@ -1,15 +1,18 @@
 """``tandem submit``: a task as a background job."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from pydantic import ValidationError
 from typer import Argument, BadParameter, Exit, Option, Typer
 
 from tandem.cli.console import note, say, toned
+from tandem.cli.files import read_path
 from tandem.cli.follow import describe, describe_end
 from tandem.cli.session import open_client
 from tandem.client import TandemClient
+from tandem.ids import is_id
 from tandem.schemas.jobs import AnswerKind, Job, JobRequest, JobStatus
 from tandem.schemas.routing import Effort
 from tandem.settings import Settings
@@ -31,11 +34,17 @@ def submit(
     answer_kind: Annotated[str, Option(help=f"Form of the answer: {_KINDS}.")] = "text",
     choice: Annotated[list[str] | None, Option(help="An allowed answer, with --answer-kind choice; repeat.")] = None,
     webhook: Annotated[str | None, Option(help="Address that gets one signed POST when the job ends.")] = None,
+    file: Annotated[
+        list[str] | None, Option("--file", metavar="PATH|ID", help="A file it may read: uploaded now, or the id of one that is; repeat.")
+    ] = None,
     wait: Annotated[bool, Option("--wait", help="Follow the job, then print its answer alone on standard output; fails when the job does.")] = False,
 ) -> None:
     """Hand over a task as a background job and print its id (with --wait: its answer)."""
     request = build_request(sys.stdin.read() if text == "-" else text, effort, answer_kind, choice, webhook)
+    attached = [(named, None if is_id(named, "file") else read_path(Path(named))) for named in file or ()]
     with open_client(Settings.load()) as client:
+        ids = [named if content is None else client.upload_file(Path(named).name, content).id for named, content in attached]
+        request = request.model_copy(update={"files": ids}) if ids else request
         job = client.create_job(request)
         if not wait:
             note(f"accepted; follow it with `tandem jobs {job.id}`")

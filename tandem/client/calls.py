@@ -1,7 +1,7 @@
 """What each door is sent and how its answer is read. Knows HTTP's words, but no HTTP library and no I/O.
 
 The doors of jobs are in ``job_calls.py``, those of schedules, webhooks and operations in ``platform_calls.py``,
-those of the routing in ``router_calls.py``.
+those of the routing in ``router_calls.py``, those of files, memories, the audit log and tools in ``tool_calls.py``.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

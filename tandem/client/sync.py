@@ -12,6 +12,7 @@ from tandem.client import calls, job_calls, platform_calls, router_calls
 from tandem.client.calls import Call, read_answer, read_error
 from tandem.client.http import Door, request_parts
 from tandem.client.streams import ChatPiece, ChatReader, Following
+from tandem.client.tool_doors import ToolDoors
 from tandem.client.waiting import Waiting
 from tandem.errors import TandemError
 from tandem.schemas.chat import ChatMessage
@@ -66,7 +67,7 @@ from tandem.schemas.webhooks import (
 T = TypeVar("T")
 
 
-class TandemClient:
+class TandemClient(ToolDoors):
     """Everything a program can ask of a gateway.
 
     Errors are those of ``tandem/errors.py``, by the server's code; a gateway that is away is ``GatewayUnreachable``.

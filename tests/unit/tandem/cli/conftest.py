@@ -28,6 +28,9 @@ class StandInGateway:
     def stream(self, request: str, frames: bytes) -> None:
         self.answers[request] = (200, "text/event-stream", frames)
 
+    def content(self, request: str, body: bytes) -> None:
+        self.answers[request] = (200, "application/octet-stream", body)
+
     def job(self, **fields: JsonValue) -> dict[str, JsonValue]:
         """A job in wire form."""
         base: dict[str, JsonValue] = {"id": "job_1", "status": "queued", "created_at": NOW, "effort": "low", "last_seq": 1}
@@ -63,7 +66,9 @@ def _handler(stand_in: StandInGateway) -> type[BaseHTTPRequestHandler]:
         def _reply(self) -> None:
             stand_in.keys.append(self.headers.get("authorization", ""))
             if size := int(self.headers.get("content-length") or 0):
-                stand_in.bodies.append(json.loads(self.rfile.read(size)))
+                body = self.rfile.read(size)
+                is_form = self.headers.get("content-type", "").startswith("multipart/")
+                stand_in.bodies.append(body.decode() if is_form else json.loads(body))
             missing = json.dumps({"error": {"message": "no such thing; look again", "type": "not_found_error", "code": "not_found"}}).encode()
             path = self.path.partition("?")[0]
             status, kind, body = stand_in.answers.get(f"{self.command} {path}", (404, "application/json", missing))
@@ -74,7 +79,7 @@ def _handler(stand_in: StandInGateway) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = _reply  # noqa: N815 - http.server looks them up by these names
+        do_GET = do_POST = do_DELETE = _reply  # noqa: N815 - http.server looks them up by these names
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the signature is http.server's
             """Quiet."""
