@@ -61,13 +61,13 @@ class ToolRefused(PermissionDenied):
 
 def standings(reports: Sequence[ToolReport], known: frozenset[str], open_tools: frozenset[str] = OPEN_TOOLS) -> dict[str, Standing]:
     """Every tool by name, from what live workers say; ``known`` are those that Tandem has by itself."""
-    found = {name: Standing(name, name in open_tools, is_assumed=not reports) for name in sorted(known)}
-    for name in sorted({report.spec.name for report in reports}):
+    found = {name: Standing(name, name in open_tools, is_assumed=not reports) for name in known}
+    for name in {report.spec.name for report in reports}:
         said = sorted((report for report in reports if report.spec.name == name), key=lambda report: (report.state == "offered", report.seen_at))
         spec = said[-1].spec
         workers = sum(report.state == "offered" for report in said)
         found[name] = Standing(name, is_open(spec), spec, workers, "" if workers else said[-1].reason)
-    return found
+    return dict(sorted(found.items()))
 
 
 def refusing_rule(tool: Standing, caller: Principal, rules: ToolSettings, within: Iterable[str] | None = None) -> Rule | None:
@@ -119,7 +119,7 @@ class Grants:
     async def settle(self, request: JobRequest, caller: Principal, *, retry_of: Job | None = None) -> list[str]:
         """What a job of this request gets: no more than its parent or the job it tries again; a refusal is told in the audit log.
 
-        Raises as ``effective``.
+        Raises as ``effective``, with ``PermissionDenied`` for its refusal.
         """
         origin = retry_of or await self._parent(request, caller)
         within = None if origin is None else origin.tools if origin.tools is not None else origin.request.tools
@@ -129,7 +129,7 @@ class Grants:
         except ToolRefused as refusal:
             entry = AuditEntry(kind="tool_refused", key_id=caller.key_id, tool=refusal.tool, decision="refused", rule=refusal.rule)
             await self._audit.append(caller.tenant, entry)
-            raise
+            raise PermissionDenied(refusal.message, param=refusal.param) from None
 
     async def _parent(self, request: JobRequest, caller: Principal) -> Job | None:
         """None also where there is none such: the store then refuses the job, in the transaction that would make it."""

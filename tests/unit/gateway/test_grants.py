@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.auth import Principal
 from gateway.grants import CACHE_S, Grants, ToolRefused, effective, refusing_rule, standings
-from tandem.errors import ToolNotOffered, UnknownTool
+from tandem.errors import PermissionDenied, ToolNotOffered, UnknownTool
 from tandem.ids import KeyId, TenantId
 from tandem.schemas.audit import AuditEntry
 from tandem.schemas.jobs import JobRequest
@@ -226,7 +226,7 @@ async def test_the_board_is_read_at_most_every_few_seconds() -> None:
 async def test_a_refusal_is_kept_in_the_tenants_audit_log_and_a_grant_is_not() -> None:
     board, grants = opened(FakeClock())
     await grants.settle(JobRequest(input="x", tools=["python"]), caller())
-    with pytest.raises(ToolRefused):
+    with pytest.raises(PermissionDenied):
         await grants.settle(JobRequest(input="x", tools=["python", "web_fetch"]), caller())
     ((tenant, entry),) = board.entries
     assert (tenant, entry.kind, entry.key_id, entry.tool, entry.decision, entry.rule) == (
