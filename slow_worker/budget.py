@@ -158,11 +158,31 @@ class BudgetLedger:
         """The call never reached the model."""
         self._open.remove(grant)
 
-    def take_tool_call(self) -> None:
-        """Count one tool call. Raises ``BudgetReached``."""
+    def tool_calls_left(self) -> int:
+        """Tool calls that may still be made."""
+        return max(0, self._limits.tool_calls - self._spent.tool_calls)
+
+    def left(self) -> Limits:
+        """What may still be spent before the last call: the most that a part of the job can get."""
+        cost = self._limits.cost_usd
+        return Limits(
+            calls=self.calls_left(),
+            tokens=max(0, self._tokens_left(self.reserve)),
+            seconds=max(0.0, self._limits.seconds - self.reserve.seconds - self._seconds()),
+            tool_calls=self.tool_calls_left(),
+            cost_usd=None if cost is None else max(0.0, cost - self._spent.cost_usd),
+        )
+
+    def take_tool_call(self, cost_usd: float = 0.0) -> None:
+        """Count one tool call and its price. Raises ``BudgetReached``."""
         if self._spent.tool_calls + 1 > self._limits.tool_calls:
             raise self.refusal(f"the budget of {self._limits.tool_calls} tool calls is reached", "max_tool_calls")
-        self._spent = self._spent.model_copy(update={"tool_calls": self._spent.tool_calls + 1})
+        if self._limits.seconds - self._seconds() <= 0:
+            raise self.refusal(f"the budget of {self._limits.seconds:g} seconds is reached", "max_seconds")
+        cost = self._spent.cost_usd + cost_usd
+        if cost_usd and self._limits.cost_usd is not None and cost > self._limits.cost_usd:
+            raise self.refusal(f"the budget of {self._limits.cost_usd:g} US dollars does not allow another tool call", "max_cost_usd")
+        self._spent = self._spent.model_copy(update={"tool_calls": self._spent.tool_calls + 1, "cost_usd": cost})
 
     def charge(self, usage: Usage) -> None:
         """Add what was spent outside this ledger's own grants (a recorded effect of a run that died); its seconds are not counted again."""

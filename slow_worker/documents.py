@@ -29,6 +29,11 @@ class Documents:
         head = [message for message in messages[:1] if message.role == "system"]
         return [*head, *self._messages(), *messages[len(head) :]]
 
+    @property
+    def tokens(self) -> int:
+        """What the texts take of a prompt, from above."""
+        return prompt_tokens(self._messages()) if self.documents else 0
+
     def check_fit(self, context_tokens: int) -> None:
         """Raises ``ModelContextExceeded`` when the texts are too long for a model with this context, however it counts."""
         if self.documents and prompt_tokens(self._messages()) > _SLACK * context_tokens:

@@ -38,6 +38,14 @@ class Effects:
         line = await self.work.recall_effect(self.job_id, key)
         return _recorded(line) if line is not None and line.is_done else None
 
+    async def is_begun(self, key: str) -> bool:
+        """Whether a line stands, with or without an outcome."""
+        return await self.work.recall_effect(self.job_id, key) is not None
+
+    async def settle(self, key: str, result: JsonValue) -> JsonValue:
+        """Record what became of something that was begun; an earlier outcome wins, and is returned. Raises ``LeaseLost``."""
+        return await self.work.record_effect(self.job_id, self.epoch, key, result)
+
     async def once(self, key: str, effect: Callable[[], Awaitable[JsonValue]]) -> Recorded:
         """The result of something that reads, recalled or made. Raises ``LeaseLost``."""
         return await self.recall(key) or Recorded(await self.work.record_effect(self.job_id, self.epoch, key, await effect()), is_recalled=False)

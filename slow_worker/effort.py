@@ -5,12 +5,14 @@ at least above low), 4-0 for high, 6-0 for max.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from slow_worker.budget import Limits
 from tandem.schemas.jobs import Budget
 from tandem.schemas.routing import Effort
+
+_PROMPTS_PER_TURN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,15 @@ class EffortPolicy:
     """Longest notes on one step."""
     answer_tokens: int = 700
     """Longest written answer."""
+
+    def with_tools(self) -> "EffortPolicy":
+        """What the effort may spend on a task that is worked out by turns: a turn per tool call, with all that was found in its prompt."""
+        return replace(
+            self,
+            max_calls=self.max_calls + self.max_tool_calls,
+            max_tokens=self.max_tokens * _PROMPTS_PER_TURN,
+            max_seconds=self.max_seconds * 2,
+        )
 
 
 POLICIES: Final[Mapping[Effort, EffortPolicy]] = {

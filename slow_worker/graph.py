@@ -1,7 +1,8 @@
 """The graph of System 2: intake -> plan -> [review] -> waves of attempts -> verify -> (another wave or) synthesize.
 
-Nodes hold no services: a job's come with the run, as its context. Edges only read ``orders``, which ``plan``, ``review`` and ``verify`` write, and
-whether the request wants its plan reviewed.
+A task that needs tools is worked out by turns instead: intake -> plan -> [review] -> act -> (another act or) synthesize.
+Nodes hold no services: a job's come with the run, as its context. Edges only read ``orders``, which ``plan``, ``review`` and ``verify`` write,
+``conclusion``, which ``act`` writes, and whether the request wants its plan reviewed.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Send
 
 from slow_worker.context import JobContext
+from slow_worker.nodes.act import act
 from slow_worker.nodes.intake import intake
 from slow_worker.nodes.plan import plan
 from slow_worker.nodes.review import review
@@ -37,12 +39,14 @@ def build_graph(checkpointer: BaseCheckpointSaver[str]) -> Engine:
     graph.add_node("review", review)
     graph.add_node("solve", solve, input_schema=Sent)
     graph.add_node("verify", verify)
+    graph.add_node("act", act)
     graph.add_node("synthesize", synthesize)
 
     graph.add_edge(START, "intake")
     graph.add_edge("intake", "plan")
-    graph.add_conditional_edges("plan", begin, ["review", "solve", "synthesize"])
-    graph.add_conditional_edges("review", dispatch, ["solve", "synthesize"])
+    graph.add_conditional_edges("plan", begin, ["review", "act", "solve", "synthesize"])
+    graph.add_conditional_edges("review", dispatch, ["act", "solve", "synthesize"])
+    graph.add_conditional_edges("act", dispatch, ["act", "synthesize"])
     graph.add_edge("solve", "verify")
     graph.add_conditional_edges("verify", dispatch, ["solve", "synthesize"])
     graph.add_edge("synthesize", END)
@@ -55,6 +59,8 @@ def begin(state: Workspace, runtime: Runtime[JobContext]) -> list[Send] | str:
 
 
 def dispatch(state: Workspace) -> list[Send] | str:
-    """One parallel ``solve`` per order; without orders, the writing."""
+    """One parallel ``solve`` per order, or the next turn with tools; when there is none, the writing."""
+    if state["task"].uses_tools:
+        return "act" if state.get("conclusion") is None else "synthesize"
     orders = state.get("orders", [])
     return [Send("solve", Sent(order=order, task=state["task"], plan=state["plan"])) for order in orders] or "synthesize"

@@ -16,6 +16,7 @@ COMPARE: Final = "compare"
 DRAFT: Final = "draft"
 CHECK: Final = "check"
 WRITE: Final = "write"
+ACT: Final = "act"
 
 _TITLES: Final[dict[Language, dict[str, str]]] = {
     "en": {
@@ -25,6 +26,7 @@ _TITLES: Final[dict[Language, dict[str, str]]] = {
         DRAFT: "Draft the answer in the required form",
         CHECK: "Check the form",
         WRITE: "Write the answer",
+        ACT: "Work with the tools",
     },
     "zh": {
         REASON: "逐步推理求解",
@@ -33,6 +35,7 @@ _TITLES: Final[dict[Language, dict[str, str]]] = {
         DRAFT: "按要求的格式起草",
         CHECK: "检查格式",
         WRITE: "写出答案",
+        ACT: "使用工具",
     },
 }
 _COURSES: Final[dict[TaskKind, tuple[str, ...]]] = {
@@ -57,6 +60,11 @@ def fixed_plan(kind: TaskKind, language: Language, *, has_python: bool) -> list[
     """The course of a task that needs no plan of its own."""
     ids = [step for step in _COURSES[kind] if has_python or step != PROGRAM]
     return [PlanStep(id=step, title=_TITLES[language][step]) for step in ids]
+
+
+def tool_plan(language: Language) -> list[PlanStep]:
+    """The course of a task that is worked out by turns with tools."""
+    return [PlanStep(id=step, title=_TITLES[language][step]) for step in (ACT, WRITE)]
 
 
 def read_plan(text: str, language: Language, most: int) -> list[PlanStep]:

@@ -31,6 +31,11 @@ def present_votes(task: Task, winner: str, supporters: Sequence[Try]) -> str:
     return f"{shown}\n\n{_ANSWER[task.language].format(answer=winner)}".strip()
 
 
+def answer_line(language: Language, answer: str) -> str:
+    """A short answer on a line of its own."""
+    return _ANSWER[language].format(answer=answer)
+
+
 def present_form(task: Task, attempt: Try) -> str:
     """JSON laid out, code as the model presented it."""
     if task.kind == "json" and attempt.answer is not None:

@@ -93,7 +93,7 @@ class WorkerProcess:
             stack.callback(reporter.stop)
             self._stack = stack.pop_all()
         checkpoints = CoalescingCheckpoints(storage.work.checkpoints)
-        services = Services(storage.work, storage.files, notifier, model, toolbox, SystemClock(), ids, settings)
+        services = Services(storage.work, storage.jobs, storage.files, storage.audit, notifier, model, toolbox, SystemClock(), ids, settings)
         return JobRunner(
             work=storage.work,
             notifier=notifier,

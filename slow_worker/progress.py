@@ -19,6 +19,7 @@ from slow_worker.plans import WRITE
 from slow_worker.workspace import Try
 from tandem.ids import StreamId
 from tandem.ports import Appended, Claim, Clock, JobWork, NewEvent, Notifier
+from tandem.schemas.base import JsonObject
 from tandem.schemas.events import JobEvent
 from tandem.schemas.jobs import Check, JobView, LastEvent, PlanStep
 
@@ -76,9 +77,16 @@ class Progress:
                 events = [NewEvent(JobEvent.SOLUTION_ATTEMPTED, shown.model_dump(mode="json"))]
                 await self._append(events, text, attempts=[*self.view.attempts, shown])
 
-    async def tool_started(self, tool: str, call_id: str) -> None:
+    async def tool_started(self, tool: str, call_id: str, arguments: JsonObject, digest: str) -> None:
+        """``arguments`` are redacted; ``digest`` stands for the whole."""
+        data: JsonObject = {"tool": tool, "call_id": call_id, "arguments": arguments, "arguments_digest": digest}
         async with self._lock:
-            await self._append([NewEvent(JobEvent.TOOL_STARTED, {"tool": tool, "call_id": call_id})], f"started {tool}")
+            await self._append([NewEvent(JobEvent.TOOL_STARTED, data)], f"started {tool}")
+
+    async def tool_progressed(self, tool: str, call_id: str, note: str) -> None:
+        """A long call is alive: the job counts as moving."""
+        async with self._lock:
+            await self._append([NewEvent(JobEvent.TOOL_PROGRESS, {"tool": tool, "call_id": call_id, "note": note})], f"{tool}: {note}")
 
     async def tool_completed(self, tool: str, call_id: str, *, ok: bool, summary: str) -> None:
         data: dict[str, JsonValue] = {"tool": tool, "call_id": call_id, "ok": ok, "summary": summary}

@@ -97,6 +97,37 @@ _REVIEW: Final[dict[Language, str]] = {
 }
 
 
+_APPROVAL: Final[dict[Language, str]] = {
+    "en": "May the job call {tool}, with exactly these arguments, once? It asks because {why}.",
+    "zh": "是否允许本任务用下列参数调用一次 {tool}？需要批准的原因：{why}。",
+}
+_OUTCOME: Final[dict[Language, str]] = {
+    "en": "A worker was lost while it called {tool}, and nobody knows whether the call took effect. Please look there, and say how to go on.",
+    "zh": "调用 {tool} 时执行进程中断，无法确定该调用是否已经生效。请先核实，再选择如何继续。",
+}
+
+
+_TAINTED: Final[dict[Language, str]] = {
+    "en": "(The job wrote this question after it had read words of strangers: {source}. Tell it nothing that those must not know.)",
+    "zh": "（提出这个问题之前，本任务已读取过外部内容：{source}。请勿透露不应让外部知道的信息。）",
+}
+
+
+def tainted_note(language: Language, source: str) -> str:
+    """What whoever answers a question must know of how it came about."""
+    return _TAINTED[language].format(source=source[:200])
+
+
+def approval_prompt(language: Language, tool: str, why: str) -> str:
+    """What is asked of whoever approves a call; ``why`` is a clause in English."""
+    return _APPROVAL[language].format(tool=tool, why=why)[:2_000]
+
+
+def outcome_prompt(language: Language, tool: str) -> str:
+    """What is asked about a call that may or may not have happened."""
+    return _OUTCOME[language].format(tool=tool)
+
+
 def document_form(language: Language) -> str:
     """How a document is presented; ``{name}`` and ``{text}`` are its own."""
     return _DOCUMENT[language]
@@ -112,41 +143,41 @@ def cot_messages(task: Task) -> list[ChatMessage]:
     contract = task.contract
     form = "choice" if contract.choices else ("number" if contract.kind == "number" or _wants_number(task) else "text")
     shape = _FORMS[task.language][form].format(choices=" | ".join(contract.choices or []))
-    return _conversation(task, _COT[task.language].format(form=shape, task=_cut(task.text)))
+    return _conversation(task, _COT[task.language].format(form=shape, task=cut(task.text)))
 
 
 def program_messages(task: Task, failure: str | None) -> list[ChatMessage]:
     """Ask for a program whose ``solve()`` returns the answer."""
-    return _conversation(task, _PROGRAM[task.language].format(task=_cut(task.text)) + _failed(task.language, failure))
+    return _conversation(task, _PROGRAM[task.language].format(task=cut(task.text)) + _failed(task.language, failure))
 
 
 def plan_messages(task: Task, count: int) -> list[ChatMessage]:
     """Ask for a flat list of at most ``count`` short steps."""
-    return _conversation(task, _PLAN[task.language].format(task=_cut(task.text), count=count))
+    return _conversation(task, _PLAN[task.language].format(task=cut(task.text), count=count))
 
 
 def step_messages(task: Task, titles: Sequence[str], number: int) -> list[ChatMessage]:
     """Notes for the plan's step ``number``, counted from 1."""
     outline = "\n".join(f"{position}. {title}" for position, title in enumerate(titles, start=1))
-    return _conversation(task, _STEP[task.language].format(task=_cut(task.text), outline=outline, number=number, title=titles[number - 1]))
+    return _conversation(task, _STEP[task.language].format(task=cut(task.text), outline=outline, number=number, title=titles[number - 1]))
 
 
 def write_messages(task: Task, notes: str) -> list[ChatMessage]:
     """Ask for the final text, from notes if there are any."""
     if not notes:
-        return _conversation(task, _DIRECT[task.language].format(task=_cut(task.text)))
-    return _conversation(task, _WRITE[task.language].format(task=_cut(task.text), notes=notes))
+        return _conversation(task, _DIRECT[task.language].format(task=cut(task.text)))
+    return _conversation(task, _WRITE[task.language].format(task=cut(task.text), notes=notes))
 
 
 def code_messages(task: Task, failure: str | None) -> list[ChatMessage]:
     """Ask for code in a fenced block."""
-    return _conversation(task, _CODE[task.language].format(task=_cut(task.text)) + _failed(task.language, failure))
+    return _conversation(task, _CODE[task.language].format(task=cut(task.text)) + _failed(task.language, failure))
 
 
 def json_messages(task: Task, schema: str, failure: str | None) -> list[ChatMessage]:
     """Ask for one JSON value; ``schema`` empty means any."""
     wanted = _SCHEMA[task.language].format(schema=schema) if schema else ""
-    return _conversation(task, _JSON[task.language].format(task=_cut(task.text), schema=wanted) + _failed(task.language, failure))
+    return _conversation(task, _JSON[task.language].format(task=cut(task.text), schema=wanted) + _failed(task.language, failure))
 
 
 def _wants_number(task: Task) -> bool:
@@ -156,15 +187,20 @@ def _wants_number(task: Task) -> bool:
 
 def _conversation(task: Task, request: str) -> list[ChatMessage]:
     earlier = [message for message in task.context if message.role != "system"][-_CONTEXT_MESSAGES:]
-    steers = [ChatMessage(role="user", content=_STEER[task.language].format(message=message)) for message in task.steers]
-    return [ChatMessage(role="system", content=_SYSTEM[task.language]), *earlier, ChatMessage(role="user", content=request), *steers]
+    return [ChatMessage(role="system", content=_SYSTEM[task.language]), *earlier, ChatMessage(role="user", content=request), *steer_messages(task)]
+
+
+def steer_messages(task: Task) -> list[ChatMessage]:
+    """What people added while the job ran."""
+    return [ChatMessage(role="user", content=_STEER[task.language].format(message=message)) for message in task.steers]
 
 
 def _failed(language: Language, failure: str | None) -> str:
     return _FAILURE[language].format(failure=failure) if failure else ""
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """A text without its middle where it is too long for a task."""
     if len(text) <= LONGEST_TASK_CHARS:
         return text
     half = LONGEST_TASK_CHARS // 2

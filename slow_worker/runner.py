@@ -7,31 +7,35 @@ off, to be tried again, until ``worker.model_patience_s`` is over.
 """
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, TypeVar, assert_never, cast
 
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command
 
-from slow_worker.asking import answers_of, asks_of
+from slow_worker.asking import answers_of, asks_of, wait_of
 from slow_worker.checkpoints import run_config
 from slow_worker.coalescing import CoalescingCheckpoints
 from slow_worker.context import JobContext
 from slow_worker.effort import POLICIES
+from slow_worker.ends import RunEnd
 from slow_worker.graph import RECURSION_LIMIT, Engine
 from slow_worker.results import best_so_far
-from slow_worker.stops import DEADLINE_EXCEEDED, PLAN_REJECTED, STEP_TIMEOUT, BudgetStop, PlanRejected
+from slow_worker.stops import DEADLINE_EXCEEDED, PLAN_REJECTED, STEP_TIMEOUT, BudgetStop, Drained, PlanRejected
 from slow_worker.watch import Course, Stop, Watch, heartbeat
 from slow_worker.watchdog import Watchdog
 from slow_worker.workspace import Try, Workspace, merge_tries
 from tandem.errors import InternalError, LeaseLost, ModelUnavailable, StorageUnavailable, TandemError
+from tandem.ids import JobId
 from tandem.ports import Claim, Clock, JobWork, Notifier, Outcome, Parking
 from tandem.schemas.jobs import JobFailure, JobResult, JobStatus, JobView
 from tandem.settings import WorkerSettings
 from tandem.telemetry import bind, get_logger
+from tools.subtask import SUBTASK
 
 T = TypeVar("T")
 
@@ -39,20 +43,6 @@ _STORE_DELAYS_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Pauses between tries to store an end while the database is away."""
 _INTERRUPTS: Final = "__interrupt__"
 """Key under which LangGraph returns the open interrupts of a run."""
-
-
-class RunEnd(StrEnum):
-    """What became of one hint."""
-
-    NOTHING = "nothing"
-    """No job was due."""
-    FINISHED = "finished"
-    PARKED = "parked"
-    DEFERRED = "deferred"
-    RELEASED = "released"
-    LOST = "lost"
-    EXHAUSTED = "exhausted"
-    """The job is finished, and this process has no memory left and must be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +74,42 @@ class JobRunner:
         claim = await self.work.claim(self.worker, settings.lease_s, settings.max_attempts, ageing_s=settings.ageing_s)
         if claim is None:
             return RunEnd.NOTHING
+        try:
+            return await self._run_claim(claim, draining)
+        finally:
+            self.watchdog.rest()
+
+    async def run_child(self, job_id: JobId, draining: asyncio.Event) -> RunEnd:
+        """Run this job beside the one that waits for it, if it is in line. Cancelled, it gives the job back first."""
+
+        async def run() -> RunEnd:
+            settings = self.settings
+            claim = await self.work.claim(self.worker, settings.lease_s, settings.max_attempts, job_id=job_id)
+            return RunEnd.NOTHING if claim is None else await self._run_claim(claim, draining)
+
+        # In a context of its own: LangGraph would take a graph that runs inside of a node's context for a part of that node.
+        child = asyncio.get_running_loop().create_task(run(), context=contextvars.Context())
+        try:
+            return await asyncio.shield(child)
+        finally:
+            if not child.done():
+                child.cancel()
+                await asyncio.gather(child, return_exceptions=True)
+
+    async def _run_claim(self, claim: Claim, draining: asyncio.Event) -> RunEnd:
         with bind(job_id=claim.job_id, epoch=claim.epoch):
             log = get_logger(__name__)
             log.info("job_claimed", worker=self.worker, attempt=claim.attempt, effort=claim.effort)
             self.watchdog.feed()
             telling = asyncio.create_task(self.notifier.notify(claim.appended))
+            course = Course(claim)
             try:
-                end = await self._run_claimed(Course(claim), draining)
+                end = await self._run_claimed(course, draining)
+            except asyncio.CancelledError:
+                # Only a child is cancelled from outside: its parent stops waiting for it.
+                await self._give_back(course)
+                raise
             finally:
-                self.watchdog.rest()
                 await telling  # bounded in time, and raises nothing
             log.info("job_left", end=end)
             return end
@@ -118,13 +135,17 @@ class JobRunner:
     async def _carry_out(self, course: Course, draining: asyncio.Event) -> Outcome | Parking | Deferral | Stop:
         """How the graph's run ended; only ``LeaseLost`` and a database that is away come out as exceptions."""
         try:
-            course.context = await self.open_context(course.claim)
+            context = await self.open_context(course.claim)
+            family = replace(context.family, run=partial(self.run_child, draining=draining))
+            course.context = replace(context, family=family)
             state = await self._run_graph(course, draining)
             return Stop.DRAINED if state is None else self._end_of(state, course)
         except (LeaseLost, StorageUnavailable):
             raise
         except BudgetStop as stop:
             return Parking(JobStatus.BUDGET_REACHED, wait_s=self.settings.budget_grace_s, best=_spent(stop.best, course), reason=stop.reason)
+        except Drained:
+            return Stop.DRAINED
         except PlanRejected as stop:
             return Outcome(JobStatus.CANCELLED, _spent(JobResult(), course), JobFailure(code=PLAN_REJECTED, message=str(stop)))
         except ModelUnavailable as error:
@@ -139,7 +160,8 @@ class JobRunner:
 
     def _end_of(self, state: Workspace, course: Course) -> Outcome | Parking:
         if interrupts := cast("dict[str, Any]", state).get(_INTERRUPTS):
-            return Parking(JobStatus.INPUT_REQUIRED, asks=asks_of(interrupts), wait_s=self.settings.input_ttl_s)
+            wait_s = wait_of(interrupts, self.settings.input_ttl_s)
+            return Parking(JobStatus.INPUT_REQUIRED, asks=asks_of(interrupts), wait_s=wait_s)
         failure = state.get("failure")
         return Outcome(JobStatus.INCOMPLETE if failure else JobStatus.COMPLETED, _spent(state["result"], course), failure)
 
@@ -208,7 +230,16 @@ class JobRunner:
         claim, view = course.claim, course.view
         await self.notifier.notify(await self._patiently(lambda: self.work.finish(claim.job_id, claim.epoch, outcome, view)))
         get_logger(__name__).info("job_finished", status=outcome.status, code=outcome.error.code if outcome.error else None)
+        if outcome.status is not JobStatus.COMPLETED:
+            await self._leave_no_child(course)
         return RunEnd.FINISHED
+
+    async def _leave_no_child(self, course: Course) -> None:
+        """Nobody waits any more for the sub-tasks of a job that ended before they did."""
+        claim, context = course.claim, course.context
+        if context is not None and SUBTASK in context.tools:
+            changed = await self._patiently(lambda: context.family.jobs.request_cancel(claim.job_id, claim.tenant))
+            await self.notifier.notify(changed.appended)
 
     async def _park(self, claim: Claim, parking: Parking, view: JobView) -> RunEnd:
         await self.notifier.notify(await self._patiently(lambda: self.work.park(claim.job_id, claim.epoch, parking, view)))

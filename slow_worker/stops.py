@@ -19,8 +19,12 @@ class BudgetStop(Exception):
         self.best = best
 
 
+class Drained(Exception):
+    """The worker stops while a step waits for something long: the job goes back to the queue and the step begins again."""
+
+
 class PlanRejected(Exception):
     """Somebody refused the plan: the job ends as cancelled."""
 
 
-__all__ = ["DEADLINE_EXCEEDED", "PLAN_REJECTED", "STEP_TIMEOUT", "BudgetStop", "PlanRejected"]
+__all__ = ["DEADLINE_EXCEEDED", "PLAN_REJECTED", "STEP_TIMEOUT", "BudgetStop", "Drained", "PlanRejected"]

@@ -20,7 +20,7 @@ from tandem.schemas.chat import ChatDelta, ChatMessage, ChatReply, ChatRequest, 
 from tandem.schemas.events import Event, JobEvent
 from tandem.schemas.jobs import Job, JobRequest
 from tandem.schemas.routing import Effort
-from tandem.settings import Settings
+from tandem.settings import Settings, ToolSettings
 from tandem.storage import open_storage
 from tandem.testing.clock import FakeClock
 from tools.registry import Toolbox
@@ -173,6 +173,12 @@ class Workshop:
         return replace(self, services=services, runner=replace(self.runner, open_context=services.open_context))
 
 
+    def with_tool_settings(self, tools: ToolSettings) -> "Workshop":
+        """The same workshop with other rules for its tools."""
+        services = replace(self.services, settings=self.services.settings.model_copy(update={"tools": tools}))
+        return replace(self, services=services, runner=replace(self.runner, open_context=services.open_context))
+
+
 @asynccontextmanager
 async def open_workshop(settings: Settings, toolbox: Toolbox) -> AsyncGenerator[Workshop]:
     """A workshop over a database that has its tables."""
@@ -180,7 +186,7 @@ async def open_workshop(settings: Settings, toolbox: Toolbox) -> AsyncGenerator[
     ids = IdFactory(now_ms=lambda: next(milliseconds))
     storage = open_storage(settings, ids=ids)
     model, clock, watchdog = SaidModel(), FakeClock(), CountingWatchdog()
-    services = Services(storage.work, storage.files, MemoryNotifier(), model, toolbox, clock, ids, settings)
+    services = Services(storage.work, storage.jobs, storage.files, storage.audit, MemoryNotifier(), model, toolbox, clock, ids, settings)
     checkpoints = CoalescingCheckpoints(storage.work.checkpoints)
     runner = JobRunner(
         work=storage.work,

@@ -1,6 +1,6 @@
 """The Global Workspace: the typed state that the graph's nodes read and write, and how parallel writes are merged.
 
-Everything here is plain data that survives a checkpoint. The workspace knows no model, no tool and no store.
+Everything here is plain data that survives a checkpoint. The workspace knows no model, no store, and of tools only what they answered.
 """
 
 from collections.abc import Sequence
@@ -9,10 +9,12 @@ from typing import Annotated, Literal, TypedDict
 from pydantic import Field
 
 from tandem.errors import BudgetReached
-from tandem.schemas.base import Wire
+from tandem.schemas.base import JsonObject, Wire
 from tandem.schemas.chat import ChatMessage
 from tandem.schemas.inputs import InputAsk
 from tandem.schemas.jobs import AnswerContract, Attempt, Check, JobFailure, JobResult, PlanStep, Usage, VerificationLevel
+from tandem.schemas.tools import Citation
+from tools.authority import Authority
 
 TaskKind = Literal["math", "choice", "code", "json", "open"]
 """``math`` has one short answer that attempts can vote on; ``open`` is everything that is judged by reading."""
@@ -32,6 +34,16 @@ class Task(Wire):
     contract: AnswerContract = AnswerContract()
     steers: list[str] = Field(default_factory=list[str])
     """What people added while the job ran, oldest first."""
+    uses_tools: bool = False
+    """It is worked out by turns with the granted tools (``nodes/act.py``)."""
+
+
+class Question(Wire):
+    """What a node asks of people, as it stands in a checkpoint."""
+
+    ask: InputAsk
+    wait_s: float | None = None
+    """Seconds it waits for its answer; null means ``worker.input_ttl_s``."""
 
 
 class Order(Wire):
@@ -76,6 +88,36 @@ class Try(Wire):
         )
 
 
+class Act(Wire):
+    """One turn with a tool."""
+
+    number: int
+    """From 1, in the order they were made."""
+    tool: str
+    arguments: JsonObject
+    ok: bool
+    code: str = ""
+    """Of a fault."""
+    text: str
+    """What the tool answered, as the model reads it: cleaned and cut, not yet fenced."""
+    sources: list[int] = Field(default_factory=list[int])
+    """Numbers of the job's sources that the answer brought."""
+    repeats: int | None = None
+    """The earlier turn whose answer was shown again because the call was the same."""
+    is_program: bool = False
+    """The tool ran a program or a query: its value was computed."""
+
+
+class Conclusion(Wire):
+    """Why the turns with tools are over."""
+
+    reason: Literal["answered", "budget", "turns", "stuck"]
+    answer: str = ""
+    """The model's own answer, where it gave one."""
+    failure: JobFailure | None = None
+    """What ended the turns against the caller's wish."""
+
+
 class Verdict(Wire):
     """What the attempts so far amount to."""
 
@@ -115,6 +157,13 @@ class Workspace(TypedDict):
     """The next wave; empty when the search is over."""
     tries: Annotated[list[Try], merge_tries]
     verdict: Verdict
+    acts: list[Act]
+    sources: list[Citation]
+    """What tools read, each once; a source's number is its place, from 1."""
+    authority: Authority
+    mark: str
+    """Random: fences what tools answered, for this job only."""
+    conclusion: Conclusion | None
     result: JobResult
     failure: JobFailure | None
     """Why the result is incomplete; null when it is complete."""
@@ -128,6 +177,11 @@ class Update(TypedDict, total=False):
     orders: list[Order]
     tries: list[Try]
     verdict: Verdict
+    acts: list[Act]
+    sources: list[Citation]
+    authority: Authority
+    mark: str
+    conclusion: Conclusion | None
     result: JobResult
     failure: JobFailure | None
 
@@ -141,7 +195,7 @@ class Sent(TypedDict):
 
 
 CHECKPOINTED = (
-    *(Task, Order, Try, Verdict),
+    *(Task, Order, Try, Verdict, Act, Authority, Citation, Conclusion, Question),
     *(AnswerContract, Attempt, ChatMessage, Check, InputAsk, JobFailure, JobResult, PlanStep, Usage),
 )
 """Classes a checkpoint may hold; the serializer refuses every other."""

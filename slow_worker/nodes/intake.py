@@ -1,6 +1,7 @@
 """Intake: what kind of task this is, in which language, and what answer it owes. Pure: no model is asked."""
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from langgraph.runtime import Runtime
@@ -9,6 +10,7 @@ from slow_worker.context import JobContext
 from slow_worker.verifiers.contract import check_schema
 from slow_worker.workspace import Language, Task, TaskKind, Update, Workspace
 from tandem.schemas.jobs import JobRequest
+from tools.addresses import addresses_in
 
 _CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
 _LETTERS: Final = re.compile(r"[A-Za-z]+")
@@ -27,25 +29,41 @@ _OPEN_WORK: Final = re.compile(
     r"计划|规划|写一|撰写|设计|解释|说明|比较|总结|方案|建议|分析|列出|介绍|安排",
     re.IGNORECASE,
 )
+_THOUGHT_ALONG: Final = frozenset({"python", "calculator", "datetime"})
+"""Tools that alone do not make a task one for turns: votes over reasoning and programs serve it better."""
 _CHINESE_SHARE: Final = 0.4
 """Share of Chinese characters among Chinese characters and Latin words above which a task is Chinese."""
 
 
 async def intake(state: Workspace, runtime: Runtime[JobContext]) -> Update:  # noqa: ARG001 - a node has this signature
     """Put the task on the workspace. Raises ``InvalidRequest`` for a contract that nothing can meet."""
-    task = understand(runtime.context.request)
+    task = understand(runtime.context.request, runtime.context.tools)
     if task.contract.json_schema is not None:
         check_schema(task.contract.json_schema)
     return {"task": task}
 
 
-def understand(request: JobRequest) -> Task:
-    """The task of a request: its last message, with what came before as context."""
+def understand(request: JobRequest, tools: Collection[str] = ()) -> Task:
+    """The task of a request: its last message, with what came before as context. ``tools`` are the names it may use."""
     if isinstance(request.input, str):
         text, context = request.input, []
     else:
         text, context = request.input[-1].content if request.input else "", list(request.input[:-1])
-    return Task(text=text, context=context, kind=_kind(text, request), language=language_of(text), contract=request.answer)
+    uses_tools = needs_tools(text, request, tools)
+    # What tools found is told in words, also where numbers are asked for: nobody votes on it.
+    kind: TaskKind = "open" if uses_tools and request.answer.kind == "text" else _kind(text, request)
+    return Task(text=text, context=context, kind=kind, language=language_of(text), contract=request.answer, uses_tools=uses_tools)
+
+
+def needs_tools(text: str, request: JobRequest, tools: Collection[str]) -> bool:
+    """Whether to work by turns with tools: one was asked for by name, there are files to read, or the task names an address to fetch."""
+    if not tools:
+        return False
+    if any(name in tools and name not in _THOUGHT_ALONG for name in request.tools or ()):
+        return True
+    if request.files and any(name not in _THOUGHT_ALONG for name in tools):
+        return True
+    return "web_fetch" in tools and next(addresses_in(text), None) is not None
 
 
 def language_of(text: str) -> Language:

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 from slow_worker.caller import Ask
 from slow_worker.context import JobContext
 from slow_worker.nodes.room import room_of
-from slow_worker.plans import fixed_plan, read_plan
+from slow_worker.plans import fixed_plan, read_plan, tool_plan
 from slow_worker.prompts import plan_messages
 from slow_worker.stops import BudgetStop
 from slow_worker.waves import next_wave
@@ -23,10 +23,13 @@ async def plan(state: Workspace, runtime: Runtime[JobContext]) -> Update:
     task = state["task"].model_copy(update={"steers": await context.progress.take_steers("plan")})
     steps = await _steps(task, context)
     await context.progress.plan_created(steps)
-    return {"task": task, "plan": steps, "orders": next_wave(task, steps, [], context.policy, room_of(context))}
+    orders = [] if task.uses_tools else next_wave(task, steps, [], context.policy, room_of(context))
+    return {"task": task, "plan": steps, "orders": orders}
 
 
 async def _steps(task: Task, context: JobContext) -> list[PlanStep]:
+    if task.uses_tools:
+        return tool_plan(task.language)
     count = min(context.policy.plan_steps, context.ledger.calls_left() - 1)
     if task.kind != "open" or count < 2:
         return fixed_plan(task.kind, task.language, has_python="python" in context.tools)

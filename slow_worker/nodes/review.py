@@ -37,7 +37,8 @@ async def review(state: Workspace, runtime: Runtime[JobContext]) -> Update:
         case "edit":
             edited = edited_plan(_titles(answer.value), steps, task.kind, task.language)
             await context.progress.plan_created(edited, is_edited=True)
-            return {"plan": edited, "orders": next_wave(task, edited, [], context.policy, room_of(context))}
+            orders = [] if task.uses_tools else next_wave(task, edited, [], context.policy, room_of(context))
+            return {"plan": edited, "orders": orders}
         case _:
             raise PlanRejected("the plan was rejected")
 

@@ -2,6 +2,7 @@
 
 import json
 
+from slow_worker.auditing import ToolCall
 from slow_worker.caller import Ask
 from slow_worker.fences import code_block
 from slow_worker.prompts import program_messages
@@ -9,6 +10,7 @@ from slow_worker.strategies.common import Assignment
 from slow_worker.tool_calls import call_tool
 from slow_worker.workspace import Try
 from tandem.answers import canonical_value
+from tools.authority import Authority
 
 PYTHON = "python"
 
@@ -22,7 +24,8 @@ async def attempt_program(work: Assignment) -> Try:
     program = code_block(reply.text)
     if program is None:
         return work.result(reply.text, usage, error="the reply holds no program")
-    outcome = await call_tool(work.context, PYTHON, order.key, {"code": program})
+    # A program of the task's own computes in the sandbox: it reaches nothing that authority could forbid.
+    outcome = (await call_tool(work.context, ToolCall(order.key, PYTHON, {"code": program}), Authority())).result
     usage = usage.model_copy(update={"tool_calls": 1})
     if not outcome.ok:
         return work.result(reply.text, usage, program=program, error=outcome.error.message if outcome.error else "the program failed")

@@ -1,5 +1,6 @@
 """What happens once: recorded steps, side effects, reports and files, over crashes and retries."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -7,6 +8,8 @@ from typing import Any, cast
 import pytest
 from pydantic import JsonValue
 
+from slow_worker.auditing import ToolCall
+from slow_worker.context import JobContext
 from slow_worker.effects import Effects
 from slow_worker.testing import PLANNING, PROBLEM, WRITTEN, Workshop, plans, prompt, solves
 from slow_worker.tool_calls import call_tool
@@ -17,6 +20,8 @@ from tandem.schemas.chat import ChatRequest
 from tandem.schemas.events import JobEvent
 from tandem.schemas.jobs import AnswerContract, Budget, Job, JobRequest, JobStatus
 from tandem.schemas.tools import SideEffect, ToolResult, ToolSpec
+from tandem.settings import ToolSettings
+from tools.authority import Authority
 
 pytestmark = pytest.mark.integration
 
@@ -37,8 +42,12 @@ class Till:
     async def run(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> ToolResult:
         self.calls.append(context)
         if self.is_broken:
-            raise ConnectionError("the line went dead")
+            raise asyncio.CancelledError("the worker is gone")
         return ToolResult(ok=True, output=len(self.calls))
+
+
+async def till_call(context: JobContext, arguments: dict[str, JsonValue]) -> ToolResult:
+    return (await call_tool(context, ToolCall("step:1", "till", arguments), Authority())).result
 
 
 async def claimed(workshop: Workshop, job_id: JobId) -> Claim:
@@ -56,14 +65,14 @@ async def again(workshop: Workshop, claim: Claim) -> Claim:
 @pytest.mark.parametrize("side_effect", ["write", "read_external"])
 async def test_a_recorded_tool_call_is_recalled_not_repeated_not_charged_and_not_shown_again(workshop: Workshop, side_effect: SideEffect) -> None:
     till = Till(side_effect)
-    workshop = workshop.with_tools({"till": till})
+    workshop = workshop.with_tools({"till": till}).with_tool_settings(ToolSettings(approval="tainted"))
     job_id = await workshop.submit(JobRequest(input=PROBLEM))
     claim = await claimed(workshop, job_id)
-    first = await call_tool(await workshop.services.open_context(claim), "till", "step:1", {"a": 1})
+    first = await till_call(await workshop.services.open_context(claim), {"a": 1})
 
     claim = await again(workshop, claim)
     context = await workshop.services.open_context(claim)
-    second = await call_tool(context, "till", "step:1", {"a": 1})
+    second = await till_call(context, {"a": 1})
 
     assert (first.output, second.output, [each.call_id for each in till.calls]) == (1, 1, ["step:1"])
     assert context.ledger.spent.tool_calls == 1
@@ -72,40 +81,44 @@ async def test_a_recorded_tool_call_is_recalled_not_repeated_not_charged_and_not
 
 async def test_a_write_whose_outcome_is_unknown_is_not_repeated(workshop: Workshop) -> None:
     till = Till("write", is_broken=True)
-    workshop = workshop.with_tools({"till": till})
+    workshop = workshop.with_tools({"till": till}).with_tool_settings(ToolSettings(approval="tainted"))
     claim = await claimed(workshop, await workshop.submit(JobRequest(input=PROBLEM)))
-    with pytest.raises(ConnectionError):
-        await call_tool(await workshop.services.open_context(claim), "till", "step:1", {})
+    with pytest.raises(asyncio.CancelledError):
+        await till_call(await workshop.services.open_context(claim), {})
 
     till.is_broken = False
-    context = await workshop.services.open_context(await again(workshop, claim))
+    claim = await again(workshop, claim)
+
+    async def effect() -> JsonValue:
+        return (await till.run({}, ToolContext(DEFAULT_TENANT, claim.job_id, "step:1"))).output
+
     with pytest.raises(OutcomeUnknown, match="find out whether it happened"):
-        await call_tool(context, "till", "step:1", {})
+        await Effects(workshop.storage.work, claim.job_id, claim.epoch).act("tool:step:1:till", effect)
 
     assert len(till.calls) == 1
 
 
 async def test_a_read_that_broke_off_is_made_again(workshop: Workshop) -> None:
     till = Till("read_external", is_broken=True)
-    workshop = workshop.with_tools({"till": till})
+    workshop = workshop.with_tools({"till": till}).with_tool_settings(ToolSettings(approval="tainted"))
     claim = await claimed(workshop, await workshop.submit(JobRequest(input=PROBLEM)))
-    with pytest.raises(ConnectionError):
-        await call_tool(await workshop.services.open_context(claim), "till", "step:1", {})
+    with pytest.raises(asyncio.CancelledError):
+        await till_call(await workshop.services.open_context(claim), {})
 
     till.is_broken = False
     context = await workshop.services.open_context(await again(workshop, claim))
 
-    assert (await call_tool(context, "till", "step:1", {})).ok
+    assert (await till_call(context, {})).ok
     assert len(till.calls) == 2
 
 
 async def test_a_write_that_the_budget_refuses_leaves_no_trace(workshop: Workshop) -> None:
     till = Till("write")
-    workshop = workshop.with_tools({"till": till})
+    workshop = workshop.with_tools({"till": till}).with_tool_settings(ToolSettings(approval="tainted"))
     claim = await claimed(workshop, await workshop.submit(JobRequest(input=PROBLEM, budget=Budget(max_tool_calls=0))))
 
     with pytest.raises(BudgetReached):
-        await call_tool(await workshop.services.open_context(claim), "till", "step:1", {})
+        await till_call(await workshop.services.open_context(claim), {})
 
     assert await workshop.storage.jobs.effects(claim.job_id, DEFAULT_TENANT) == []
 
