@@ -1,7 +1,7 @@
 """``tandem keys``: API keys, directly in the database."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import ValidationError
 from typer import Argument, BadParameter, Option, Typer
@@ -12,6 +12,11 @@ from tandem.cli.session import ids, open_database
 from tandem.ids import DEFAULT_TENANT, KeyId, TenantId
 from tandem.schemas.keys import DEFAULT_SCOPES, ApiKey, KeyCreate
 from tandem.settings import Settings
+
+_SCOPE_HELP: Final = (
+    f"What it may do; repeat for several. Default: {', '.join(DEFAULT_SCOPES)}. 'tools' adds all tools that reach out, read or write; "
+    "'tools:web_fetch' or 'tools:web_*' adds some of them."
+)
 
 
 def build() -> Typer:
@@ -26,14 +31,16 @@ def build() -> Typer:
 def create(
     name: Annotated[str, Option(help="What the key is for.")],
     tenant: Annotated[str, Option(help="Whose rows it sees.")] = DEFAULT_TENANT,
-    scope: Annotated[list[str] | None, Option(help=f"What it may do; repeat for several. Default: {', '.join(DEFAULT_SCOPES)}.")] = None,
+    scope: Annotated[list[str] | None, Option(help=_SCOPE_HELP)] = None,
 ) -> None:
     """Make a key and print it, this once, alone on the last line."""
     try:
         asked = KeyCreate.model_validate({"name": name, "scopes": scope or DEFAULT_SCOPES})
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        raise BadParameter(f"--{'scope' if 'scopes' in fault['loc'] else 'name'} {fault['input']!r}: {fault['msg']}") from None
+        raise BadParameter(
+            f"--{'scope' if 'scopes' in fault['loc'] else 'name'} {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}"
+        ) from None
     key, token = asyncio.run(_create(Settings.load(), asked, TenantId(tenant)))
     note(f"created {key.id} {key.name!r} for tenant {key.tenant!r}, scopes {', '.join(key.scopes)}; keep the key below, it is not shown again")
     say(token)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from tandem.cli.entry import run
-from tandem.cli.keyring import ensure_local_key
+from tandem.cli.keyring import create_key, ensure_local_key
 from tandem.cli.session import ids, open_database
-from tandem.ids import KeyId
-from tandem.secrets import load_local_key, parse_token
+from tandem.ids import DEFAULT_TENANT, KeyId
+from tandem.secrets import load_local_key, parse_token, save_local_key
 from tandem.settings import Settings
 
 
@@ -40,7 +40,19 @@ def test_a_listed_key_shows_no_secret_and_a_revoked_one_says_so(capsys: pytest.C
     assert token.secret not in shown
 
 
-@pytest.mark.parametrize(("arguments", "told"), [(["--scope", "root"], "--scope 'root'"), (["--name", ""], "--name ''")])
+def test_a_key_may_be_given_single_tools(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["keys", "create", "--name", "x", "--scope", "jobs:write", "--scope", "tools:web_*", "--scope", "tools:sql"]) == 0
+    assert "scopes jobs:write, tools:web_*, tools:sql" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--scope", "root"], "--scope 'root': no scope is spelled so; use chat"),
+        (["--scope", "tools:网页"], "'tools:web_fetch'"),
+        (["--name", ""], "--name ''"),
+    ],
+)
 def test_a_bad_value_is_named(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["keys", "create", "--name", "x", *arguments]) == 2
     assert told in capsys.readouterr().err
@@ -49,6 +61,27 @@ def test_a_bad_value_is_named(arguments: list[str], told: str, capsys: pytest.Ca
 def test_an_unknown_key_cannot_be_revoked(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["keys", "revoke", "key_0000000000000000000000000x"]) == 1
     assert capsys.readouterr().err.startswith("error: ")
+
+
+async def test_a_local_key_of_a_version_without_tools_is_replaced_and_works_on(home: Path) -> None:
+    settings = Settings(home=home)
+    async with open_database(settings) as storage:
+        older, token = await create_key(storage.keys, settings, ids(), name="local", tenant=DEFAULT_TENANT, scopes=["chat", "admin"])
+        save_local_key(settings, token)
+        made = await ensure_local_key(storage.keys, settings, ids())
+        found = await storage.keys.find(KeyId(older.id))
+    assert made not in (None, token)
+    assert load_local_key(settings) == made
+    assert found is not None
+    assert found[0].revoked_at is None
+
+
+async def test_a_narrow_key_that_somebody_chose_is_left_alone(home: Path) -> None:
+    settings = Settings(home=home)
+    async with open_database(settings) as storage:
+        _, token = await create_key(storage.keys, settings, ids(), name="mine", tenant=DEFAULT_TENANT, scopes=["chat"])
+        save_local_key(settings, token)
+        assert await ensure_local_key(storage.keys, settings, ids()) is None
 
 
 async def test_the_local_key_is_made_once_and_again_only_when_it_opens_nothing(home: Path) -> None:
