@@ -27,7 +27,8 @@ IDS = {
     "version": "pol_", "outcome_id": "out_", "file_id": "file_", "memory_id": "mem_", "tool_name": "t",
 }  # fmt: skip
 SHARED = {"model", "version", "outcome_id", "tool_name"}
-"""Ids that every tenant may see: tools have names of the operator's making, the routing is the whole platform's, and who administers it judges what was learnt of all tenants' decisions."""
+"""Ids that every tenant may see: tools have names, the routing is the whole platform's, and who administers it judges what was learnt of all tenants'
+decisions."""
 BODIES: dict[str, Any] = {
     "/v1/threads/{thread_id}/messages": {"content": "hi"},
     "/v1/jobs/{job_id}": {"priority": 1},
