@@ -1,5 +1,7 @@
 """The child's side for a module that is slow to import: imports it once, then gives birth to a fresh process for each piece of work.
 
+A module may have ``prime``, which is called after the import, for what its libraries load at their first use.
+
 This process itself never reads a byte of a request but the one that announces it, so nothing hostile reaches what later pieces inherit. It leaves
 when its parent does, or when nothing is asked for a while; when a piece of work dies, it dies the same way, and the parent starts another.
 """
@@ -10,6 +12,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import cast
 
@@ -20,7 +23,10 @@ from tools.confined.work import READY, Json, Work
 def main() -> None:
     """``argv`` holds the module's name, the limits of each piece as JSON, and the seconds without work after which this ends."""
     module, limits, idle_s = sys.argv[1], cast("Json", json.loads(sys.argv[2])), float(sys.argv[3])
-    work = cast("Work", import_module(module).work)
+    loaded = import_module(module)
+    work = cast("Work", loaded.work)
+    if prime := cast("Callable[[], None] | None", getattr(loaded, "prime", None)):
+        prime()
     # What is shared with the children stays shared: the collector would write to every object.
     gc.collect()
     gc.freeze()

@@ -43,9 +43,12 @@ def decoded(body: bytes, declared: str | None) -> str:
     for mark, codec in _BOMS:
         if body.startswith(mark):
             return body[len(mark) :].decode(codec, "replace")
-    for codec in _candidates(body, declared):
-        if (text := _strictly(body, codec)) is not None:
-            return text
+    candidates = _candidates(body, declared)
+    # Whole first: a last character that is cut in one encoding is a letter in another.
+    for is_whole in (True, False):
+        for codec in candidates:
+            if (text := _strictly(body, codec, is_whole=is_whole)) is not None:
+                return text
     return body.decode(_guess(body) or "utf_8", "replace")
 
 
@@ -73,10 +76,9 @@ def _candidates(body: bytes, declared: str | None) -> list[str]:
     return list(dict.fromkeys(codec for codec in order if codec is not None))
 
 
-def _strictly(body: bytes, codec: str) -> str | None:
+def _strictly(body: bytes, codec: str, *, is_whole: bool) -> str | None:
     try:
-        # Not final: the last character may be cut.
-        return codecs.getincrementaldecoder(codec)("strict").decode(body, final=False)
+        return codecs.getincrementaldecoder(codec)("strict").decode(body, final=is_whole)
     except UnicodeError:
         return None
 

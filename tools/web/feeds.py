@@ -52,7 +52,10 @@ def _child(item: Element, *names: str) -> str:
 
 
 def _words(element: Element) -> str:
-    inner = "".join(part for each in element.iter() for part in (each.text or "", each.tail if each is not element else "") if part)
+    # Of an entity, which is not resolved, the text would be its name.
+    inner = "".join(
+        part for each in element.iter() for part in (each.text if isinstance(each.tag, str) else "", "" if each is element else each.tail) if part
+    )
     return plain_line(html.unescape(_MARKUP.sub(" ", html.unescape(inner))))
 
 

@@ -44,6 +44,12 @@ class PageText:
     """Label and address, in order."""
 
 
+def prime() -> None:
+    """Read a page of our own, so that what the parsers load at their first use is there before a child is born."""
+    words = "<p>Words of a page that is long enough to be taken for an article.</p>" * 100
+    read_html(f"<html><head><title>T</title></head><body><article>{words}<a href='/a'>A</a></article></body></html>", "https://tandem.example/")
+
+
 def work(request: Json, parts: Sequence[bytes]) -> Done:
     """``kind`` (html, text, json, xml), ``charset`` and ``url`` of the request, and the body; gives the text as the part."""
     text = decoded(parts[0], cast("str | None", request["charset"]))
@@ -74,7 +80,10 @@ def _read(kind: str, text: str, url: str) -> PageText:
 
 def read_html(source: str, url: str) -> PageText:
     """Raises ``WorkRefused`` for a page on which nothing is to be read, saying what it may be."""
+    # A lone element is no document for trafilatura.
     loaded = trafilatura.load_html(source)
+    if loaded is None and source.strip():
+        loaded = trafilatura.load_html(f"<html><body>{source}</body></html>")
     if loaded is None:
         raise WorkRefused("empty_page", "the page holds no HTML that can be read; look for another one")
     tree = cast("Element", loaded)
