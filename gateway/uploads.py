@@ -20,7 +20,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from gateway.asgi import Message, Receive, Scope, header
 from gateway.errors import HttpFault, shown
 from gateway.limits import InFlight
-from tandem.errors import BodyTooLarge, InvalidRequest
+from tandem.errors import BodyTooLarge, InvalidRequest, StorageFull
 from tandem.file_names import clean_name, media_type_of
 from tandem.schemas.base import Wire
 from tandem.schemas.files import FilePurpose
@@ -31,7 +31,7 @@ EXPIRY_S: Final = (3_600, 31_536_000)
 _FORM_BYTES: Final = 65_536
 """What a body may have beside the file: boundaries, headers, fields."""
 _SPOOLED_BYTES: Final = 1_048_576
-_PIECE_S: Final = 30.0
+PIECE_S: Final = 30.0
 """Longest wait for the next piece of a body."""
 _MAX_PARTS: Final = 8
 _MAX_FIELD_BYTES: Final = 1_024
@@ -88,7 +88,7 @@ class UploadRoom:
                 yield Upload(asked, media_type_of(name, content), content)
 
 
-def bounded(scope: Scope, receive: Receive, max_file_bytes: int) -> Receive:
+def bounded(scope: Scope, receive: Receive, max_file_bytes: int, *, piece_s: float = PIECE_S) -> Receive:
     """The body of an upload, piece by piece: no more of it than a file and its form need, none of it too slowly.
 
     Raises:
@@ -103,10 +103,10 @@ def bounded(scope: Scope, receive: Receive, max_file_bytes: int) -> Receive:
     async def receive_bounded() -> Message:
         nonlocal size
         try:
-            async with asyncio.timeout(_PIECE_S):
+            async with asyncio.timeout(piece_s):
                 message = await receive()
         except TimeoutError:
-            raise HttpFault(f"nothing came for {_PIECE_S:.0f} seconds in the middle of the upload; send it again", status=408) from None
+            raise HttpFault(f"nothing came for {piece_s:.0f} seconds in the middle of the upload; send it again", status=408) from None
         if message["type"] == "http.disconnect":
             raise HttpFault("the client has gone in the middle of its upload", status=_GONE)
         size += len(message.get("body", b""))
@@ -202,11 +202,17 @@ class _Form:
             self._size += end - start
             if self._size > self._max_file_bytes:
                 raise _too_large(self._size, self._max_file_bytes)
-            self._spool.write(data[start:end])
+            self._keep(data[start:end])
         elif self._part is not None:
             self._fields[self._part] += data[start:end]
             if len(self._fields[self._part]) > _MAX_FIELD_BYTES:
                 raise InvalidRequest(f"the field {self._part!r} has more than {_MAX_FIELD_BYTES} bytes; shorten it", param=self._part)
+
+    def _keep(self, data: bytes) -> None:
+        try:
+            self._spool.write(data)
+        except OSError as error:
+            raise StorageFull(f"an upload cannot be spooled in the folder of temporary files: {error.strerror}") from error
 
     def _end(self) -> None:
         self._is_whole = True

@@ -206,7 +206,7 @@ class JobStore(Protocol):
         ...
 
     async def retry(self, ended: JobId, new: NewJob, *, carries_steps: bool, max_unfinished: int) -> Created:
-        """Create ``new`` with ``retry_of``; with ``carries_steps`` it takes over the plan, attempts and recorded effects of the ended job.
+        """Create ``new`` with ``retry_of``; with ``carries_steps`` it takes over the plan, attempts, recorded effects and files of the ended job.
 
         A recorded effect whose result is an object with a non-null ``failure`` is not taken over. Raises as ``create``, and ``Conflict`` when the
         job has not ended or was completed.

@@ -78,7 +78,9 @@ class SqlJobStore:
 
     async def retry(self, ended: JobId, new: NewJob, *, carries_steps: bool, max_unfinished: int) -> Created:
         return await self._database.write(
-            lambda connection: retry_job(self._database, connection, ended, new, carries_steps=carries_steps, max_unfinished=max_unfinished)
+            lambda connection: retry_job(
+                self._database, connection, ended, new, self._ids, carries_steps=carries_steps, max_unfinished=max_unfinished
+            )
         )
 
     async def purge(self, job_id: JobId, tenant: TenantId) -> None:

@@ -4,7 +4,7 @@
 import pytest
 
 from tandem.errors import Conflict, NotFound
-from tandem.ids import JobId, StreamId
+from tandem.ids import ArtifactId, JobId, StreamId
 from tandem.ports import JobFilter, NewArtifact, Outcome, Storage, StoredCheckpoint
 from tandem.schemas.events import JobEvent, ThreadEvent
 from tandem.schemas.jobs import Attempt, JobFailure, JobStatus, JobView, PlanStep, Usage
@@ -150,6 +150,17 @@ class RetryConformance:
         assert (effect.is_done, await storage.jobs.get(ended, ALICE)) == (True, before)
         assert (await claimed(storage, new.id)).view.plan == before.view.plan
 
+    async def test_a_retry_carries_over_files_that_are_its_own_from_then_on(self, storage: Storage, samples: Samples) -> None:
+        ended = await worked(storage, samples)
+        await storage.work.finish(ended, 1, FAILED)
+        (old,) = (await storage.jobs.get(ended, ALICE)).artifacts
+        new = samples.job()
+        await storage.jobs.retry(ended, new, carries_steps=True, max_unfinished=MANY)
+        await storage.jobs.purge(ended, ALICE)
+        (copy,) = (await storage.jobs.get(new.id, ALICE)).artifacts
+        assert (copy.name, copy.id != old.id) == (old.name, True)
+        assert (await storage.jobs.artifact(new.id, ALICE, ArtifactId(copy.id)))[1] == b"a"
+
     async def test_a_retry_from_the_start_carries_nothing(self, storage: Storage, samples: Samples) -> None:
         ended = await worked(storage, samples)
         await storage.work.finish(ended, 1, FAILED)
@@ -157,6 +168,7 @@ class RetryConformance:
         await storage.jobs.retry(ended, new, carries_steps=False, max_unfinished=MANY)
         job = await storage.jobs.get(new.id, ALICE)
         assert (job.retry_of, job.view, list(await storage.jobs.effects(new.id, ALICE))) == (ended, JobView(title="A sum"), [])
+        assert job.artifacts == []
 
     async def test_a_retry_with_a_key_is_made_once_even_after_a_purge(self, storage: Storage, samples: Samples) -> None:
         ended = await created(storage, samples.job())
