@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "files": "Upload, list, fetch and delete the files that jobs may read.",
     "models": "List models, or fetch one ahead of time.",
     "router": "Score, explain, judge, train and tune the router.",
+    "tools": "List, call, check and describe the tools of this machine.",
     "keys": "Create, list and revoke API keys.",
     "version": "Print the version.",
 }
