@@ -31,13 +31,14 @@ cover=(--cov --cov-append --cov-report=)
 stage unit -n 2 --disable-socket --allow-unix-socket --allow-hosts=127.0.0.1,::1 "${cover[@]}" tests/unit tests/test_packaging.py tests/test_public_api.py
 stage contract -n 2 "${cover[@]}" tests/contract
 stage integration -n 2 --dist loadscope "${cover[@]}" tests/integration
+stage sandbox -n 2 "${cover[@]}" tests/sandbox
 stage pages "${cover[@]}" tests/ui
 stage live tests/live
 stage docs tests/docs
 stage end-to-end tests/e2e
 stage chaos -n 2 --dist loadgroup tests/chaos
 
-printf '\n== coverage of the first four stages\n'
+printf '\n== coverage of the first five stages\n'
 $python -m coverage report --skip-covered --skip-empty --sort=cover --fail-under=90 | tail -n 40 || {
   failed=1
   echo 'coverage: the report failed, or less than 90 % is covered' >>"$scratch/failures"

@@ -9,8 +9,8 @@ import ctypes, errno, fcntl, os, platform, resource, signal, socket, struct, sys
 HOST = {host!r}
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
-NUMBERS = {{"x86_64": dict(clone=56, mount=165, ptrace=101, vm_read=310, getpid=39, bpf=321, keyctl=250, setns=308, memfd=319, shmget=29),
-           "aarch64": dict(clone=220, mount=40, ptrace=117, vm_read=270, getpid=172, bpf=280, keyctl=219, setns=268, memfd=279, shmget=194)}}[platform.machine()]
+NUMBERS = {{"x86_64": dict(clone=56, mount=165, ptrace=101, vm_read=310, bpf=321, keyctl=250, setns=308),
+           "aarch64": dict(clone=220, mount=40, ptrace=117, vm_read=270, bpf=280, keyctl=219, setns=268)}}[platform.machine()]
 
 def tried(action, *arguments):
     try:
@@ -66,7 +66,8 @@ ATTEMPTS = [
     Attempt(
         2,
         "lists the root and the project",
-        "[sorted(set(os.listdir('/')) - {'dev', 'lib', 'lib64', 'packages', 'proc', 'python', 'scratch', 'usr'}), tried(os.listdir, HOST['project'])]",
+        "ours = {'dev', 'lib', 'lib64', 'packages', 'proc', 'python', 'scratch', 'usr'}\n"
+        "[sorted(set(os.listdir('/')) - ours), tried(os.listdir, HOST['project'])]",
         [[[], each] for each in ABSENT],
     ),
     Attempt(
@@ -102,7 +103,8 @@ ATTEMPTS = [
     Attempt(
         7,
         "opens kernel settings for writing",
-        "[tried(os.open, path, os.O_WRONLY)[0] for path in ('/proc/sys/kernel/core_pattern', '/proc/sysrq-trigger', '/proc/sys/vm/overcommit_memory')]",
+        "paths = ('/proc/sys/kernel/core_pattern', '/proc/sysrq-trigger', '/proc/sys/vm/overcommit_memory')\n"
+        "[tried(os.open, path, os.O_WRONLY)[0] for path in paths]",
         [["refused"] * 3],
     ),
     Attempt(8, "connects over TCP", "tried(socket.create_connection, ('127.0.0.1', HOST['tcp']), 1)", refused("PermissionError")),
@@ -123,7 +125,8 @@ ATTEMPTS = [
     Attempt(
         13,
         "makes a user namespace",
-        "[libc.unshare(0x10000000), errno.errorcode[ctypes.get_errno()], called('clone', 0x10000011, 0, 0, 0, 0), called(435, 0, 88), called('setns', 0, 0)]",
+        "first = [libc.unshare(0x10000000), errno.errorcode[ctypes.get_errno()]]\n"
+        "[*first, called('clone', 0x10000011, 0, 0, 0, 0), called(435, 0, 88), called('setns', 0, 0)]",
         [[-1, "EPERM", "EPERM", "ENOSYS", "EPERM"]],
     ),
     Attempt(
@@ -158,12 +161,13 @@ ATTEMPTS = [
         "    code.write(bytes.fromhex('b814000000cd80c3'))\n"
         "    ctypes.CFUNCTYPE(ctypes.c_long)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()\n"
         "[in_child(lambda: libc.syscall(0x40000000 + 39)), in_child(old)] if platform.machine() == 'x86_64' else [31, 31]",
-        [[int(31), int(31)]],
+        [[31, 31]],
     ),
     Attempt(
         21,
         "walks the subclasses to the system",
-        "names = {each.__name__ for each in ().__class__.__bases__[0].__subclasses__()}\nHOST['secret'] in str(sorted(names)) or tried(os.listdir, HOST['project'])[0]",
+        "names = {each.__name__ for each in ().__class__.__bases__[0].__subclasses__()}\n"
+        "HOST['secret'] in str(sorted(names)) or tried(os.listdir, HOST['project'])[0]",
         ["refused"],
     ),
     Attempt(22, "walks attributes by a format string", "HOST['secret'] in '{0.__globals__[os].environ}'.format(tried)", [False]),
@@ -185,7 +189,8 @@ ATTEMPTS = [
     Attempt(
         26,
         "calls C directly",
-        "[libc.system(b'id > /scratch/out/id') != 0, tried(lambda: open('/scratch/out/id').read()) in (['refused', 'FileNotFoundError'], ['did', ''])]",
+        "failed = libc.system(b'id > /scratch/out/id') != 0\nmade = tried(lambda: open('/scratch/out/id').read())\n"
+        "[failed, made in (['refused', 'FileNotFoundError'], ['did', ''])]",
         [[True, True]],
     ),
     Attempt(

@@ -58,13 +58,15 @@ class Driver:
     """Whose processes are programs of this driver."""
 
     def run(self, code: str, **limits: Any) -> dict[str, Any]:
-        return self.run_all([code], **limits)[0]
+        return self.run_all([code], [limits])[0]
 
-    def run_all(self, codes: Sequence[str], **limits: Any) -> list[dict[str, Any]]:
+    def run_all(self, codes: Sequence[str], limits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """All at once, each within its own limits."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"codes": codes, "limits": {**_LIMITS, **limits}}) + "\n")
+        runs = [{"code": code, "limits": {**_LIMITS, **own}} for code, own in zip(codes, limits, strict=True)]
+        self.process.stdin.write(json.dumps(runs) + "\n")
         self.process.stdin.flush()
-        return self._told()["answers"]
+        return self.told()["answers"]
 
     def left_behind(self) -> list[str]:
         """Command lines of what is still there; waits for what is just going."""
@@ -81,7 +83,7 @@ class Driver:
         ]
         return [_command(folder) for folder in found]
 
-    def _told(self) -> dict[str, Any]:
+    def told(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, f"the driver is gone: {self.process.wait(5)}"
@@ -142,7 +144,7 @@ def driver(request: pytest.FixtureRequest) -> Generator[Driver]:
         stack.callback(process.kill)
         uids = frozenset(UIDS) if identity == "root" else frozenset({ORDINARY_UID} if os.geteuid() == 0 else ())
         made = Driver(process, 0, has_groups=False, uids=uids)
-        hello = made._told()
+        hello = made.told()
         if "unavailable" in hello:
             missing(f"SANDBOX AS {identity.upper()} NOT TESTED: {hello['unavailable']}")
         made.uid, made.has_groups = hello["uid"], hello["has_groups"]
@@ -179,8 +181,9 @@ def _accepting(canaries: Canaries, listener: socket.socket) -> Callable[[], None
     def watch() -> None:
         try:
             while True:
-                listener.accept()[0].close()
+                caller, _ = listener.accept()
                 canaries.hits += 1
+                caller.close()
         except OSError:
             return
 
@@ -202,8 +205,8 @@ def _receiving(canaries: Canaries, listener: socket.socket) -> Callable[[], None
 def untouched(driver: Driver, canaries: Canaries) -> Generator[None]:
     """After each attempt: nobody connected, nothing was written, no kernel setting changed, no process is left."""
     pattern = Path("/proc/sys/kernel/core_pattern")
-    before = (canaries.hits, canaries.file.read_bytes(), sorted(os.listdir(canaries.folder)), pattern.read_bytes(), driver.process.poll())
+    before = (canaries.hits, canaries.file.read_bytes(), sorted(canaries.folder.iterdir()), pattern.read_bytes(), driver.process.poll())
     yield
     left = driver.left_behind()
-    assert (canaries.hits, canaries.file.read_bytes(), sorted(os.listdir(canaries.folder)), pattern.read_bytes(), driver.process.poll()) == before
+    assert (canaries.hits, canaries.file.read_bytes(), sorted(canaries.folder.iterdir()), pattern.read_bytes(), driver.process.poll()) == before
     assert left == []

@@ -36,7 +36,7 @@ def told(answer: Answer, seconds: float, grown: int) -> dict[str, Any]:
 
 
 async def run(sandbox: Sandbox, request: dict[str, Any]) -> dict[str, Any]:
-    limited = replace(sandbox, limits=replace(sandbox.limits, **request.get("limits", {})))
+    limited = replace(sandbox, limits=replace(sandbox.limits, **request["limits"]))
     before, started = resident_bytes(), time.perf_counter()
     answer = await limited.run(request["code"], {})
     return told(answer, time.perf_counter() - started, resident_bytes() - before)
@@ -50,8 +50,7 @@ async def serve(packages: Path) -> None:
         return
     tell({"uid": os.getuid(), "has_groups": sandbox.groups is not None})
     while line := await asyncio.to_thread(sys.stdin.readline):
-        request = json.loads(line)
-        many = await asyncio.gather(*(run(sandbox, {**request, "code": code}) for code in request["codes"]))
+        many = await asyncio.gather(*(run(sandbox, request) for request in json.loads(line)))
         tell({"answers": many})
 
 
