@@ -46,6 +46,10 @@ _FORBIDDEN_V6: Final = tuple(
     ipaddress.IPv6Network(block)
     for block in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")  # IETF and Teredo, examples, 6to4, AS112, examples
 )
+# Where an operator's own servers live (RFC 1918, shared space, ULA, loopback); never link-local with its metadata services, never translated space.
+_PRIVATE: Final = tuple(
+    ipaddress.ip_network(block) for block in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "::1/128", "fc00::/7")
+)
 _NAME: Final = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NUMERIC_LABEL: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 
@@ -55,6 +59,11 @@ def is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in block for block in _FORBIDDEN_V4)
     return address.scope_id is None and address in _GLOBAL_V6 and not any(address in block for block in _FORBIDDEN_V6)
+
+
+def is_private(address: Address) -> bool:
+    """Whether the address is one that an operator's own server may have in a private network or on this machine."""
+    return not (isinstance(address, ipaddress.IPv6Address) and address.scope_id) and any(address in block for block in _PRIVATE)
 
 
 def ascii_host(host: str) -> str:
@@ -126,4 +135,4 @@ def _allowed_host(entry: str) -> str:
     return host
 
 
-__all__ = ["Address", "AllowList", "ascii_host", "is_public", "literal"]
+__all__ = ["Address", "AllowList", "ascii_host", "is_private", "is_public", "literal"]

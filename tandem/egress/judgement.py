@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from tandem.egress.addresses import Address, AllowList, ascii_host, is_public, literal
+from tandem.egress.addresses import Address, AllowList, ascii_host, is_private, is_public, literal
 from tandem.egress.watch import Reached, Watch, current_watch, note
 from tandem.errors import EgressDenied, SettingsInvalid
 from tandem.settings import EgressSettings
@@ -58,7 +58,8 @@ class EgressRules:
     http: frozenset[int] = frozenset()
     """Ports of public hosts over plain http; none forbids it."""
     operated: frozenset[Origin] = frozenset()
-    """Origins that the operator named for this caller: they are reached although private or on odd ports."""
+    """Origins that the operator named for this caller: they are reached although private or on odd ports, but never at link-local, translated or
+    reserved addresses."""
 
 
 WEBHOOKS: Final = EgressRules(https=frozenset({443, 8443}))
@@ -140,7 +141,9 @@ async def judge(url: str, rules: EgressRules, allow: AllowList, resolver: Resolv
         permit = _permit(origin, addresses, rules, allow)
         if permit == "public":
             _require_public_form(origin, rules)
-            culprit = next((address for address in addresses if not (allow.covers(address) or is_public(address))), None)
+        if permit != "allow_list":
+            fit = (is_public, is_private) if permit == "operated" else (is_public,)
+            culprit = next((each for each in addresses if not (allow.covers(each) or any(test(each) for test in fit))), None)
             if culprit:
                 raise _unreachable(host, "not_public")
     except EgressDenied as error:
