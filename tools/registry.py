@@ -22,6 +22,7 @@ _PROVIDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "tools.python_exec": (PYTHON,),
     "tools.web.search": ("web_search",),
     "tools.web.fetch": ("web_fetch",),
+    "tools.mcp": (),
 }
 """Modules with an ``offer`` coroutine, and the tools each of them provides; tools of MCP servers have names of their operator's making."""
 
