@@ -46,7 +46,7 @@ UNNAMED: Final[Mapping[Dialect, frozenset[str]]] = {
         bit_and bit_or every regr_count regr_avgx regr_avgy gcd lcm div
     """),
     "sqlite": _words("""
-        total time datetime julianday unixepoch json_array_length json_each json_type json_valid quote likely unlikely soundex log2 printf format
+        total date time datetime julianday unixepoch json_array_length json_each json_type json_valid quote likely unlikely soundex log2 printf format
         percentile stddev
     """),
 }

@@ -85,6 +85,8 @@ def _check(node: exp.Expr, dialect: Dialect) -> None:
             raise _refusal(f"the function {node.sql_name().lower()}() is not allowed; use common functions for numbers, texts, dates and aggregates")
     elif kind not in NODES:
         raise _refusal(_INSTEAD.get(kind, f"{kind} is not allowed in a query that only reads; write it in another way"))
+    if isinstance(node, exp.Table) and dialect == "sqlite" and node.name.lower().startswith(("sqlite_", "pragma_")):
+        raise _refusal(f"{node.name[:60]} is not allowed; action=describe shows the tables and their columns")
     if isinstance(node, exp.DataType) and (not isinstance(node.this, exp.DType) or node.this.name not in TYPES):
         raise _refusal(f"a cast to {node.sql(dialect)[:60]} is not allowed; cast to text, integer, numeric, date or timestamp")
 

@@ -24,10 +24,11 @@ _MOST_ROWS = 200_000
 _MOST_CELLS = 4_000_000
 _MOST_COLUMNS = 500
 _SNIFFED = 8_192
+_LARGEST = 2**63 - 1
 _EMPTY = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "—", "#n/a"})
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})")
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
-_REAL = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)?\.\d+|(?:0|[1-9]\d*)\.?)(?:[eE][+-]?\d{1,3})?")
+_REAL = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)?\.\d+|(?:0|[1-9]\d{0,14})\.?)(?:[eE][+-]?\d{1,3})?")
 _DATE = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?")
 _Table = tuple[str, Iterable[Sequence[object]]]
 
@@ -152,6 +153,8 @@ def _plain(value: object) -> str | int | float | None:
     match value:
         case bool():
             return int(value)
+        case int() if abs(value) > _LARGEST:
+            return str(value)
         case None | int() | float() | str():
             return value
         case datetime():

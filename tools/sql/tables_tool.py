@@ -32,7 +32,6 @@ _MOST_FILES: Final = 10
 _MOST_BYTES: Final = 64 * 1024 * 1024
 _KEPT_BYTES: Final = 64 * 1024 * 1024
 """Of all loaded tables that are kept for the next question."""
-_QUERY_S: Final = 5.0
 
 SPEC: Final = ToolSpec(
     name="table_query",
@@ -83,10 +82,16 @@ class _Loaded:
 
 
 class TableQueryTool:
-    """Loads the files once and asks them as often as wanted."""
+    """Loads the files once and asks them as often as wanted.
 
-    def __init__(self, confinement: Confinement) -> None:
+    Args:
+        confinement: Runs what reads the files and what asks them.
+        query_s: Seconds one query may run.
+    """
+
+    def __init__(self, confinement: Confinement, query_s: float = 5.0) -> None:
         self._confinement = confinement
+        self._query_s = query_s
         self._kept: OrderedDict[tuple[str, ...], _Loaded] = OrderedDict()
 
     @property
@@ -102,8 +107,8 @@ class TableQueryTool:
             notes = list(loaded.described["notes"])
             if arguments["action"] == "describe":
                 return tables_result(loaded.described, notes, dialect="sqlite")
-            request = {"action": "query", "sql": judged(query, "sqlite"), "seconds": _QUERY_S}
-            done = await self._confinement.run(LITE, request, [loaded.content], Limits(seconds=_QUERY_S + 3))
+            request = {"action": "query", "sql": judged(query, "sqlite"), "seconds": self._query_s}
+            done = await self._confinement.run(LITE, request, [loaded.content], Limits(seconds=self._query_s + 3))
             return rows_result(done.answer, notes)
         except WorkRefused as error:
             return refused(error.message, error.code)
