@@ -107,7 +107,7 @@ class JobRunner:
                 end = await self._run_claimed(course, draining)
             except asyncio.CancelledError:
                 # Only a child is cancelled from outside: its parent stops waiting for it.
-                await self._give_back(course)
+                await self._let_go(course)
                 raise
             finally:
                 await telling  # bounded in time, and raises nothing
@@ -214,6 +214,15 @@ class JobRunner:
                 return await self._give_back(course)
             case _:
                 assert_never(end)
+
+    async def _let_go(self, course: Course) -> None:
+        """Put a run that was cancelled from outside back where another can find it; one that is lost already is not ours to put anywhere."""
+        try:
+            await self._settle(course, Stop.DRAINED)
+        except LeaseLost:
+            return
+        finally:
+            await self.checkpoints.drop(course.claim.job_id)
 
     async def _give_back(self, course: Course) -> RunEnd:
         """Let go of a drained job: for a pause, for a cancellation, or because this worker stops."""

@@ -197,12 +197,19 @@ def _summary(result: ToolResult) -> str:
 
 def as_text(result: ToolResult) -> str:
     """A good result as a model reads it."""
-    parts = [result.stdout.strip(), result.output if isinstance(result.output, str) else _json(result.output)]
+    parts = [result.stdout.strip(), _readable(result.output)]
     return "\n".join(dict.fromkeys(part for part in parts if part))
 
 
-def _json(value: JsonValue) -> str:
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
+def _readable(value: JsonValue) -> str:
+    """A value for a model: the texts of an object unquoted, for long ones in JSON are hard to read and take more tokens."""
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return "\n".join(
+            f"{name}: {_readable(item) if isinstance(item, str) else json.dumps(item, ensure_ascii=False)}" for name, item in value.items()
+        )
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _key(call: ToolCall, spec: ToolSpec) -> str:
