@@ -11,7 +11,7 @@ from tandem.egress import Response
 from tandem.ports import Clock
 from tools.confined.process import Confinement
 from tools.confined.warm import WarmConfinement
-from tools.confined.work import Limits
+from tools.confined.work import Limits, WorkRefused
 from tools.documents.parsing import extract
 from tools.web.media import charset_of, kind_of
 from tools.web.retrieval import Retrieval
@@ -43,13 +43,18 @@ class WebPage:
     """What a reader of the text should know."""
 
 
+def reading_confinement() -> WarmConfinement:
+    """The child processes that read pages, one at a time: a worker process runs one job, and a second nest would take 65 MB and a second to start."""
+    return WarmConfinement("tools.web.reading", READING, slots=1)
+
+
 class Pages:
     """Reads pages; whoever made it closes it."""
 
-    def __init__(self, retrieval: Retrieval, clock: Clock) -> None:
+    def __init__(self, retrieval: Retrieval, clock: Clock, reading: WarmConfinement | None = None) -> None:
         self._retrieval = retrieval
         self._clock = clock
-        self._reading = WarmConfinement("tools.web.reading", READING)
+        self._reading = reading or reading_confinement()
         self._documents = Confinement(slots=1)
         self._kept: OrderedDict[tuple[Reader, str], tuple[float, WebPage]] = OrderedDict()
 
@@ -78,7 +83,10 @@ class Pages:
         if kind == "pdf":
             return await self._pdf(url, response)
         request = {"kind": kind, "charset": charset_of(response.headers.get("content-type")), "url": response.url}
-        done = await self._reading.run(request, [response.body])
+        try:
+            done = await self._reading.run(request, [response.body])
+        except WorkRefused as error:
+            raise _for_a_page(error) from None
         facts = done.answer
         links = cast("list[list[str]]", facts["links"])
         page = WebPage(
@@ -92,7 +100,10 @@ class Pages:
         if response.is_truncated:
             # A PDF begins at its end: half of one cannot be read.
             response = await self._retrieval.get(url, MAX_PDF_BYTES)
-        read = await extract("page.pdf", "application/pdf", response.body, self._documents)
+        try:
+            read = await extract("page.pdf", "application/pdf", response.body, self._documents)
+        except WorkRefused as error:
+            raise _for_a_page(error) from None
         cut = ("the document is very long; only its beginning was read",) if read.is_truncated or len(read.text) > _MAX_PDF_CHARS else ()
         return WebPage(response.url, read.text[:_MAX_PDF_CHARS], notes=(*read.notes, *cut))
 
@@ -105,3 +116,10 @@ class Pages:
         self._kept.move_to_end((reader, url))
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
+
+
+def _for_a_page(error: WorkRefused) -> WorkRefused:
+    """The remedies of files are none for pages, which nobody here can make smaller or mend."""
+    if error.code in {"empty_page", "unsupported_content"}:
+        return error
+    return WorkRefused(error.code, f"the page cannot be read: {error.message.partition(';')[0]}; use another page with the content")

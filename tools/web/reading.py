@@ -25,6 +25,10 @@ _MAX_LABEL_CHARS: Final = 80
 _MAX_TITLE_CHARS: Final = 200
 _WHOLE_CHARS: Final = 4_000
 """Up to here a page is shown whole: an extractor of articles loses tables and code of what is no article."""
+_MOST_FOR_ARTICLE: Final = 250_000
+"""Beyond, the extractor takes longer than anybody waits (0.4 s of a processor here), and the text is cut anyway."""
+_MOST_FOR_FACTS: Final = 1_000_000
+"""Characters of source: looking for an author takes a second for every two million."""
 _LEAST_SHARE: Final = 0.2
 """Of the visible text; an extraction below has missed what the page is about, unless it is long by itself."""
 _LEAST_CHARS: Final = 20
@@ -45,9 +49,16 @@ class PageText:
 
 
 def prime() -> None:
-    """Read a page of our own, so that what the parsers load at their first use is there before a child is born."""
+    """Read pages of our own, so that what the libraries load at their first use is there before a child is born."""
     words = "<p>Words of a page that is long enough to be taken for an article.</p>" * 100
-    read_html(f"<html><head><title>T</title></head><body><article>{words}<a href='/a'>A</a></article></body></html>", "https://tandem.example/")
+    pages = (
+        ("html", f"<html><head><title>T</title></head><body><article>{words}<a href='/a?utm_source=x'>A</a></article></body></html>".encode()),
+        # Without a charset, and in none of the usual ones: the guess is loaded as well.
+        ("html", "<title>T</title><h1>T</h1><p>Слова страницы, которая достаточно длинна для чтения.</p>".encode("cp1251")),
+        ("xml", b"<rss><channel><item><title>T</title><link>/a</link></item></channel></rss>"),
+    )
+    for kind, body in pages:
+        work({"kind": kind, "charset": None, "url": "https://x.example/"}, [body])
 
 
 def work(request: Json, parts: Sequence[bytes]) -> Done:
@@ -89,19 +100,26 @@ def read_html(source: str, url: str) -> PageText:
     tree = cast("Element", loaded)
     suspicion = _suspicion(tree)
     # Before the scripts go, which name author and date.
-    facts = trafilatura.extract_metadata(loaded, url, {"extensive_search": False, "original_date": True}, True)
+    facts = (
+        trafilatura.extract_metadata(loaded, url, {"extensive_search": False, "original_date": True}, True)
+        if len(source) <= _MOST_FOR_FACTS
+        else None
+    )
     drop_hidden(tree)
     text = _main_text(tree)
     if len(text) < _LEAST_CHARS and (suspicion or not text):
         raise WorkRefused(
             "empty_page", f"there is nothing to read on this page: {suspicion or 'it is empty'}; look for another page with the content"
         )
-    return PageText(text, _title(tree, facts), facts.author or "", facts.date or "", _links(tree, url))
+    links = _links(tree, url)
+    return (
+        PageText(text, _title(tree, facts), facts.author or "", facts.date or "", links) if facts else PageText(text, _title(tree, None), links=links)
+    )
 
 
 def _main_text(tree: Element) -> str:
     whole = markdown_of(tree)
-    if len(whole) <= _WHOLE_CHARS:
+    if not _WHOLE_CHARS < len(whole) <= _MOST_FOR_ARTICLE:
         return whole
     article = trafilatura.extract(cast("Any", tree), output_format="markdown", fast=True, include_comments=False, include_tables=True) or ""
     return whole if len(article) < min(_WHOLE_CHARS, _LEAST_SHARE * len(whole)) else article
@@ -118,9 +136,9 @@ def _suspicion(tree: Element) -> str:
     return ""
 
 
-def _title(tree: Element, facts: Document) -> str:
+def _title(tree: Element, facts: Document | None) -> str:
     named = tree.find(".//title")
-    return facts.title or (named.text_content() if named is not None else "")
+    return (facts.title if facts else None) or (named.text_content() if named is not None else "")
 
 
 def _links(tree: Element, url: str) -> list[tuple[str, str]]:
