@@ -35,7 +35,7 @@ _TYPES: Final = MappingProxyType({
 def clean_name(name: str) -> str:
     """A name that is no path, hides nothing and shows what it is; folders become part of it. Never empty."""
     flat = "-".join(part for part in unicodedata.normalize("NFC", name).split("/") if part not in {"", ".", ".."})
-    visible = "".join(char for char in flat if unicodedata.category(char)[0] != "C" and char not in '\\:*?"<>|').strip(" .")
+    visible = "".join(char for char in flat if char == " " or (unicodedata.category(char)[0] not in "CZ" and char not in '\\:*?"<>|')).strip(" .")
     suffix = PurePosixPath(visible).suffix[:10]
     return (visible[: _LONGEST - len(suffix)] + suffix if len(visible) > _LONGEST else visible) or "file"
 
