@@ -1,4 +1,4 @@
-"""The truth: jobs, threads, events, keys, decisions, policies, webhooks, schedules and responses over SQLite or PostgreSQL."""
+"""The truth over SQLite or PostgreSQL: jobs, threads, events, keys, decisions, webhooks, schedules, files, memories, the audit log and the rest."""
 
 import time
 
