@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.egress import AllowList, check_target, is_public, resolve
+from tandem.egress import AllowList, check_target, is_public, operated, resolve
+from tandem.egress.addresses import is_private
 from tandem.errors import EgressDenied, SettingsInvalid
 from tandem.settings import EgressSettings
 from tandem.testing.egress_matrix import FORBIDDEN_HOSTS, NAMES, PUBLIC, REBINDING, MatrixResolver
@@ -94,3 +95,25 @@ def test_relays_examples_and_unassigned_space_are_not_public(text: str) -> None:
 
 async def test_the_systems_resolver_answers_with_literal_addresses() -> None:
     assert "127.0.0.1" in await resolve("127.0.0.1", 80)
+
+
+@given(st.ip_addresses(v=4) | st.ip_addresses(v=6))
+def test_no_address_is_both_public_and_private(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    assert not (is_public(address) and is_private(address))
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "10.0.0.1", "192.168.0.1", "[::1]", "[fc00::1]", "cgnat.example", "good-then-bad.example", "public.example"]
+)
+async def test_a_server_that_the_operator_named_may_be_private(host: str) -> None:
+    url = f"http://{host}:9000/"
+    assert (await check_target(url, settings(), MatrixResolver(), operated(url, "X"))).permit == "operated"
+
+
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "metadata.example", "0.0.0.0", "224.0.0.1", "192.0.0.192", "[fe80::1]", "[::ffff:10.0.0.1]", "mapped.example"]
+)
+async def test_a_server_that_the_operator_named_is_never_a_metadata_service_or_a_translated_address(host: str) -> None:
+    url = f"http://{host}:9000/"
+    with pytest.raises(EgressDenied):
+        await check_target(url, settings(), MatrixResolver(), operated(url, "X"))
