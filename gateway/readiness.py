@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+from gateway.grants import FRESH_S
 from tandem.errors import TandemError
 from tandem.ports import ChatModel, Clock, Notifier, Storage
 from tandem.schemas.health import Component, Readiness
 from tandem.telemetry import get_logger
+from tools.registry import PYTHON
 
 CACHE_S: Final = 1.0
 PROBE_EVERY_S: Final = 2.0
@@ -41,7 +43,8 @@ class ReadinessBoard:
             return self._cached[1]
         database = await self._probe("database", self._check_database)
         worker = await self._probe("worker", self._check_worker) if database.state == "ok" else Component(state="degraded", detail="unknown")
-        components = {"database": database, **self._probed, "worker": worker}
+        sandbox = await self._probe("sandbox", self._check_sandbox) if database.state == "ok" else Component(state="degraded", detail="unknown")
+        components = {"database": database, **self._probed, "worker": worker, "sandbox": sandbox}
         degraded = any(component.state != "ok" for component in components.values())
         state = "down" if database.state != "ok" else "degraded" if degraded else "ok"
         if database.state != "ok":
@@ -100,6 +103,15 @@ class ReadinessBoard:
         if counts.last_claim_s is None:
             return Component(state="ok", detail="no job has been worked on yet")
         return Component(state="ok", detail=f"last sign of life {counts.last_claim_s:.0f} s ago")
+
+    async def _check_sandbox(self) -> Component:
+        """What the workers say of their interpreters. One that has no sandbox is not offered; its programs are never run another way."""
+        reports = [report for report in await self._storage.tools.read(FRESH_S) if "sandbox" in report.spec.needs]
+        offered = {report.spec.name for report in reports if report.state == "offered"}
+        missing = {report.spec.name for report in reports} - offered
+        words = [f"offered: {', '.join(sorted(offered))}"] if offered else []
+        words += [f"not offered: {', '.join(sorted(missing))} ('tandem tools doctor' says why)"] if missing else []
+        return Component(state="degraded" if PYTHON in missing else "ok", detail="; ".join(words) or "no worker has spoken of one yet")
 
 
 def distribution_version() -> str:

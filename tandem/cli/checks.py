@@ -4,8 +4,9 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Final, Literal
 
@@ -210,6 +211,21 @@ async def check_gateway(settings: Settings, is_up: bool) -> list[Finding]:
     found = [Finding(_STATES[readiness.state], "gateway", f"version {readiness.version} at {settings.gateway_url}", _see(readiness.state))]
     found += [Finding(_STATES[one.state], f"  {name}", one.detail or one.state, _see(one.state)) for name, one in readiness.components.items()]
     return found
+
+
+async def check_tools(settings: Settings) -> Finding:
+    """Which tools work on this machine; each is opened as a worker would open it."""
+    try:
+        # The tools stand above the kernel; this line is all that it knows of them.
+        examine: Callable[[Settings], AsyncIterator[Finding]] = import_module("tools.commands.doctor").examine
+    except ModuleNotFoundError as error:
+        return Finding("warn", "tools", f"the module {error.name!r} is not installed here", "pip install 'tandem-agents[worker]' (or `make setup`)")
+    found = [finding async for finding in examine(settings)]
+    wrong = {state: [finding.what for finding in found if finding.state == state] for state in ("fail", "warn")}
+    working = len(found) - len(wrong["fail"]) - len(wrong["warn"])
+    detail = "; ".join([f"{working} as they should be", *(f"{state}: {', '.join(names)}" for state, names in wrong.items() if names)])
+    worst: State = "fail" if wrong["fail"] else "warn" if wrong["warn"] else "ok"
+    return Finding(worst, "tools", detail, "`tandem tools doctor` says what is missing and what to do")
 
 
 def _is_there(path: str) -> bool:

@@ -18,6 +18,7 @@ from tandem.cli.checks import (
     check_model,
     check_python,
     check_redis,
+    check_tools,
     check_valkey,
     needed_extras,
 )
@@ -63,6 +64,7 @@ async def examine(settings: Settings) -> AsyncGenerator[Finding]:
     yield await check_model(settings, "fast")
     yield await check_model(settings, "slow")
     yield check_valkey(settings)
+    yield await check_tools(settings)
     if is_up:
         yield Finding("ok", "ports", "in use by the running `tandem up`")
     else:

@@ -19,5 +19,5 @@ class Readiness(Wire):
 
     state: ComponentState
     components: dict[str, Component]
-    """Keys: ``database``, ``redis``, ``fast_model``, ``slow_model``, ``worker``."""
+    """Keys: ``database``, ``redis``, ``fast_model``, ``slow_model``, ``worker``, ``sandbox``."""
     version: str

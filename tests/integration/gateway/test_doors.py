@@ -239,7 +239,7 @@ async def test_health_is_public_and_readiness_names_every_component(house: Any) 
     readiness = Readiness.model_validate_json(answer.content)
     assert answer.status_code == 200
     assert readiness.state in ("ok", "degraded")
-    assert set(readiness.components) == {"database", "redis", "fast_model", "slow_model", "worker"}
+    assert set(readiness.components) == {"database", "redis", "fast_model", "slow_model", "worker", "sandbox"}
     assert readiness.components["database"].state == "ok"
 
 

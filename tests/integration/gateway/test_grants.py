@@ -271,6 +271,17 @@ async def test_the_tools_are_told_to_models_in_their_protocols(house: Any) -> No
     assert (other.status_code, other.json()["error"]["param"]) == (400, "format")
 
 
+async def test_readiness_says_which_interpreters_have_a_sandbox_and_degrades_without_the_first(house: Any) -> None:
+    full = report("python_full", "exec", reason="bwrap is not there: /usr/bin/bwrap")
+    said = [each.model_copy(update={"spec": each.spec.model_copy(update={"needs": ["sandbox"]})}) for each in (report("python", "exec"), full)]
+    await house.storage.tools.report("host-1", said)
+    async with house.http("") as client:
+        ready = (await client.get("/readyz")).json()["components"]["sandbox"]
+    assert ready == {"state": "ok", "detail": "offered: python; not offered: python_full ('tandem tools doctor' says why)"}
+    await house.storage.tools.report("host-1", [said[0].model_copy(update={"state": "unavailable", "reason": "broken"})])
+    assert (await house.services.board._check_sandbox()).state == "degraded"
+
+
 async def test_the_tools_are_for_keys_that_chat_or_read_jobs(house: Any) -> None:
     for scopes, status in [(["chat"], 200), (["jobs:read"], 200), (["jobs:write"], 403), (["tools"], 403)]:
         async with house.http(await house.new_token("acme", scopes)) as client:

@@ -1,6 +1,7 @@
 """A stand-in gateway on loopback, and the environment that points the command at it."""
 
 import json
+import logging
 import threading
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
@@ -8,9 +9,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import structlog
 from pydantic import JsonValue
 
 NOW = "2026-01-01T00:00:00Z"
+
+
+@pytest.fixture(autouse=True)
+def untouched_logging() -> Generator[None]:
+    """Commands that open tools route the logs; other tests find them as they were."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @dataclass

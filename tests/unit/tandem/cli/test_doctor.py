@@ -16,6 +16,7 @@ from tandem.cli.checks import (
     check_model,
     check_python,
     check_redis,
+    check_tools,
     check_valkey,
     needed_extras,
 )
@@ -92,6 +93,13 @@ async def test_an_absent_gateway_is_a_warning_before_the_start_and_a_failure_aft
     settings = Settings(home=tmp_path, gateway=GatewaySettings(port=1))
     assert [finding.state for finding in await check_gateway(settings, is_up=False)] == ["warn"]
     assert [finding.state for finding in await check_gateway(settings, is_up=True)] == ["fail"]
+
+
+async def test_the_tools_are_one_line_that_is_as_bad_as_the_worst_of_them(tmp_path: Path) -> None:
+    well = await check_tools(Settings.model_validate({"home": tmp_path, "tools": {"offer": ["ask_user", "sql"]}}))
+    ill = await check_tools(Settings.model_validate({"home": tmp_path, "tools": {"offer": ["ask_user", "web_search"], "search": ["brave"]}}))
+    assert (well.state, well.what) == ("ok", "tools")
+    assert (ill.state, "fail: web_search" in ill.detail, "tandem tools doctor" in ill.remedy) == ("fail", True, True)
 
 
 def test_a_remedy_is_shown_below_what_is_wrong_only() -> None:
