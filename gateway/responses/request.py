@@ -24,6 +24,8 @@ from tandem.schemas.text import CleanText
 from tools.registry import PYTHON
 
 CODE_INTERPRETER: Final = "code_interpreter"
+_TOOLS: Final = {CODE_INTERPRETER: [PYTHON], "web_search": ["web_search", "web_fetch"], "web_search_preview": ["web_search", "web_fetch"]}
+"""OpenAI's own tools, and what a job uses for each."""
 SCHEMA_PARAM: Final = "text.format.schema"
 """Where this door has what a job calls ``answer.schema``."""
 _EFFORTS: Final[dict[str, Effort]] = {
@@ -38,7 +40,7 @@ _EFFORTS: Final[dict[str, Effort]] = {
 _MIN_JOB_TOKENS: Final = 64
 _MAX_REPLY_TOKENS: Final = 65_536
 _ANY_OBJECT: Final[JsonObject] = {"type": "object"}
-_TOOL_REMEDY: Final = "Tandem offers 'code_interpreter'; leave the others out"
+_TOOL_REMEDY: Final = "Tandem has 'code_interpreter' and 'web_search' at this door, and all its tools at POST /v1/jobs; leave the others out"
 
 
 class ReasoningOptions(Wire):
@@ -75,7 +77,7 @@ class TextOptions(Wire):
 
 
 class ToolWish(BaseModel):
-    """A tool the answer may use; ``code_interpreter`` is Tandem's sandboxed Python."""
+    """A tool the answer may use: ``code_interpreter`` is Tandem's sandboxed Python, ``web_search`` searches and reads pages."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -104,7 +106,8 @@ class ResponseCreate(Wire):
     reasoning: ReasoningOptions | None = None
     text: TextOptions | None = None
     tools: list[ToolWish] | None = Field(default=None, max_length=64)
-    """``{"type": "code_interpreter", "container": {"type": "auto"}}``; null leaves the choice to System 2, an empty list allows none."""
+    """``{"type": "code_interpreter", "container": {"type": "auto"}}`` or ``{"type": "web_search"}``; null leaves the choice to System 2, an empty list
+    allows none."""
     tool_choice: JsonValue = None
     """``auto`` or ``none``."""
     temperature: float | None = Field(default=None, ge=0, le=2)
@@ -139,7 +142,9 @@ class ResponseCreate(Wire):
         """What a job may use, in Tandem's names; None for all."""
         if self.tool_choice == "none":
             return []
-        return None if self.tools is None else [PYTHON for _ in self.tools[:1]]
+        if self.tools is None:
+            return None
+        return list(dict.fromkeys(name for tool in self.tools for name in _TOOLS[tool.type]))
 
     @property
     def slow_only(self) -> str | None:
@@ -176,8 +181,11 @@ def choose_lane(body: ResponseCreate, served: dict[str, LaneChoice]) -> LaneChoi
 
 def _check_tools(body: ResponseCreate) -> None:
     for at, tool in enumerate(body.tools or ()):
-        if tool.type != CODE_INTERPRETER:
+        if tool.type not in _TOOLS:
             raise UnknownTool(f"'tools.{at}.type' {shown(tool.type)} is not offered here: {_TOOL_REMEDY}", param=f"tools.{at}.type")
+        if (filters := (tool.model_extra or {}).get("filters")) is not None:
+            param = f"tools.{at}.filters"
+            raise InvalidRequest(f"{param!r} is {shown(filters)}; a search cannot be confined: say in the task which sites to use", param=param)
         container = cast("JsonValue", (tool.model_extra or {}).get("container", {"type": "auto"}))
         if not isinstance(container, dict) or container.get("type") != "auto" or container.get("file_ids"):
             param = f"tools.{at}.container"
@@ -249,7 +257,10 @@ def repeated(task: Task, model: str) -> JsonObject:
     body = task.body
     fields = cast("JsonObject", body.model_dump(mode="json", by_alias=True))
     form = body.text.model_dump(mode="json", by_alias=True, exclude_none=True) if body.text else {}
-    tools: list[JsonValue] = [{"type": CODE_INTERPRETER, "container": {"type": "auto"}} for _ in body.tools or ()]
+    tools: list[JsonValue] = [
+        {"type": CODE_INTERPRETER, "container": {"type": "auto"}} if tool.type == CODE_INTERPRETER else {"type": "web_search"}
+        for tool in body.tools or ()
+    ]
     kept = {name: fields[name] for name in _REPEATED if fields[name] is not None}
     decision = task.decision
     return {

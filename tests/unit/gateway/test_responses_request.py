@@ -70,7 +70,8 @@ def test_what_only_one_lane_can_do_chooses_it(fields: dict[str, Any], lane: str)
         ({"background": True, "top_p": 0.5}, InvalidRequest, "top_p", "without 'background'"),
         ({"tools": [PYTHON], "temperature": 1}, InvalidRequest, "temperature", "needs the fast lane"),
         ({"model": "fast", "tools": [PYTHON]}, InvalidRequest, "tools", "needs the slow lane"),
-        ({"tools": [{"type": "web_search"}]}, UnknownTool, "tools.0.type", "'web_search' is not offered"),
+        ({"tools": [{"type": "file_search"}]}, UnknownTool, "tools.0.type", "'file_search' is not offered"),
+        ({"tools": [{"type": "web_search", "filters": {"allowed_domains": ["a.b"]}}]}, InvalidRequest, "tools.0.filters", "cannot be confined"),
         ({"tools": [PYTHON, {"type": "function", "name": "f"}]}, UnknownTool, "tools.1.type", "'code_interpreter'"),
         ({"tools": [{"type": "code_interpreter", "container": "cntr_1"}]}, InvalidRequest, "tools.0.container", "'type': 'auto'"),
         (
@@ -160,7 +161,13 @@ def test_the_form_of_the_answer_is_the_jobs_contract(text: Any, kind: str, schem
 
 @pytest.mark.parametrize(
     ("fields", "tools"),
-    [({}, None), ({"tools": []}, []), ({"tools": [PYTHON, PYTHON]}, ["python"]), ({"tools": [PYTHON], "tool_choice": "none"}, [])],
+    [
+        ({}, None),
+        ({"tools": []}, []),
+        ({"tools": [PYTHON, PYTHON]}, ["python"]),
+        ({"tools": [PYTHON, {"type": "web_search"}]}, ["python", "web_search", "web_fetch"]),
+        ({"tools": [PYTHON], "tool_choice": "none"}, []),
+    ],
 )
 def test_a_job_may_use_what_the_request_allows(fields: dict[str, Any], tools: list[str] | None) -> None:
     assert task(**fields).job().tools == tools
