@@ -106,8 +106,8 @@ class ResponseCreate(Wire):
     reasoning: ReasoningOptions | None = None
     text: TextOptions | None = None
     tools: list[ToolWish] | None = Field(default=None, max_length=64)
-    """``{"type": "code_interpreter", "container": {"type": "auto"}}`` or ``{"type": "web_search"}``; null leaves the choice to System 2, an empty list
-    allows none."""
+    """``{"type": "code_interpreter", "container": {"type": "auto"}}`` or ``{"type": "web_search"}``; null leaves the choice to System 2,
+    an empty list allows none."""
     tool_choice: JsonValue = None
     """``auto`` or ``none``."""
     temperature: float | None = Field(default=None, ge=0, le=2)

@@ -161,6 +161,17 @@ async def test_a_tool_asked_for_in_vain_makes_no_job_and_says_why(house: Any, sc
     assert not await house.storage.jobs.list(ACME, where=JobFilter(), after=None, limit=1)
 
 
+async def test_openais_web_search_is_granted_and_refused_by_the_same_rules(house: Any) -> None:
+    await house.storage.tools.report("host-1", [report("python", "exec"), report("web_search"), report("web_fetch")])
+    body = {"model": "slow", "input": "x", "background": True, "tools": [{"type": "web_search"}]}
+    async with house.http() as client:
+        answer = await client.post("/v1/responses", json=body)
+    async with house.http(await house.new_token("acme", ["jobs:write", "chat"])) as client:
+        refused = await client.post("/v1/responses", json=body)
+    assert (answer.json()["tools"], (await newest(house)).tools) == ([{"type": "web_search"}], ["web_search", "web_fetch"])
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "permission_denied")
+
+
 async def test_a_refusal_is_in_the_tenants_audit_log_with_its_rule(house: Any) -> None:
     await spoken(house)
     async with house.http(await house.new_token("acme", ["jobs:write"])) as client:
