@@ -72,11 +72,14 @@ class Head:
 
     @classmethod
     def read(cls, text: bytes | str) -> "Head":
-        """Raises ``ValueError``, ``KeyError``, ``TypeError`` or ``RecursionError`` for what no bootstrap writes."""
-        told = cast("dict[str, Any]", json.loads(text))
-        files = [(str(name), stands_for) for name, stands_for in cast("list[tuple[object, object]]", told["files"])]
-        left_out = [str(name) for name in cast("list[object]", told.get("left_out") or [])][:20]
-        return cls(told["value"], _fault(told["error"]), bool(told.get("is_cut")), left_out, files)
+        """Raises ``ValueError`` for what no bootstrap writes: the program may have written it."""
+        try:
+            told = cast("dict[str, Any]", json.loads(text))
+            files = [(str(name), stands_for) for name, stands_for in cast("list[tuple[object, object]]", told["files"])]
+            left_out = [str(name) for name in cast("list[object]", told.get("left_out") or [])][:20]
+            return cls(told["value"], _fault(told["error"]), bool(told.get("is_cut")), left_out, files)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"the reply has not the form of one: {error!r}") from error
 
 
 def _fault(told: "dict[str, Any] | None") -> Fault | None:

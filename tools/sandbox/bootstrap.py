@@ -216,7 +216,7 @@ def fault(error: BaseException) -> dict[str, Any]:
         trace = trace.tb_next
     lines = [line for name, line in frames if name == PROGRAM]
     line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
-    where = next((part for name, _ in reversed(frames) for part in ("asyncio", "socket.py", "subprocess.py") if part in name), "")
+    where = next((part for part in ("asyncio", "subprocess.py", "socket.py") if any(part in name for name, _ in frames)), "")
     return {
         "type": type(error).__name__,
         "message": Plain(text=2_000).words(error),
@@ -249,6 +249,8 @@ def main() -> None:
     os.dup2(settings["reply"], 0)
     os.close(settings["reply"])
     sys.stdin = None
+    # What goes wrong while objects are taken down is noise beside the error that the program ended with.
+    sys.unraisablehook = lambda _: None
     sys.argv = ["program.py"]
     sys.path[:] = [str(SCRATCH), *(part for part in sys.path if part), *([settings["packages"]] if settings["packages"] else [])]
     sys.stdout.reconfigure(line_buffering=True)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]

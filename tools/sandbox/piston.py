@@ -87,7 +87,7 @@ class PistonSandbox:
         try:
             head = Head.read(reply)
             files = [Made(name, base64.b64decode(str(content), validate=True)) for name, content in head.files]
-        except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
+        except (ValueError, binascii.Error):
             return plain
         is_cut = plain.is_cut or head.is_cut
         return Answer("ended", status, head.value, head.fault, kept, is_cut, files, head.left_out, has_replied=True)

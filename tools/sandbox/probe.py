@@ -23,7 +23,7 @@ from tools.sandbox.seccomp import ARCHITECTURES
 PACKAGES: Final[Mapping[str, str]] = MappingProxyType({"numpy": "NumPy", "pandas": "pandas", "sympy": "SymPy", "matplotlib": "Matplotlib"})
 """What ``requirements-sandbox.lock`` brings, by the names programs import."""
 _ALLOWED_ROOT: Final = frozenset({"dev", "lib", "lib64", "packages", "proc", "python", "scratch", "usr"})
-_PROGRAM: Final = """
+PROGRAM: Final = """
 import os, socket
 from importlib.util import find_spec
 def is_refused(action, *arguments):
@@ -73,7 +73,7 @@ async def open_sandbox(packages: Path, limits: Limits, *, euid: int | None = Non
     if groups is not None:
         groups.sweep()
     sandbox = Sandbox(Recipe(find_bwrap(), Interpreter.current(), packages, is_root), groups, limits)
-    answer = await sandbox.run(_PROGRAM, {})
+    answer = await sandbox.run(PROGRAM, {})
     if faults := faults_of(answer, sandbox):
         raise SandboxUnavailable(f"the sandbox does not hold on this machine: {'; '.join(faults)}; {_REMEDY}")
     return sandbox

@@ -91,7 +91,7 @@ def _answer(ended: Ended) -> Answer:
         return plain
     try:
         return _told(ended.reply, plain)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except ValueError:
         # No answer, or one that the program made up: both mean that it did not end the way programs do.
         return plain
 
