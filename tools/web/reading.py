@@ -6,6 +6,7 @@ out before (``hidden.py``). Not covered: whatever JavaScript would have added.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, cast
 
 import trafilatura
@@ -26,9 +27,10 @@ _MAX_TITLE_CHARS: Final = 200
 _WHOLE_CHARS: Final = 4_000
 """Up to here a page is shown whole: an extractor of articles loses tables and code of what is no article."""
 _MOST_FOR_ARTICLE: Final = 250_000
-"""Beyond, the extractor takes longer than anybody waits (0.4 s of a processor here), and the text is cut anyway."""
-_MOST_FOR_FACTS: Final = 1_000_000
-"""Characters of source: looking for an author takes a second for every two million."""
+"""Characters of text; beyond, an extractor takes longer than anybody waits, and the text is cut anyway."""
+_MOST_ELEMENTS: Final = 20_000
+"""The same in elements, each of which costs it 60 microseconds; a long article of an encyclopedia has 10,000."""
+_MOST_ANCHORS: Final = 5_000
 _LEAST_SHARE: Final = 0.2
 """Of the visible text; an extraction below has missed what the page is about, unless it is long by itself."""
 _LEAST_CHARS: Final = 20
@@ -100,13 +102,10 @@ def read_html(source: str, url: str) -> PageText:
     tree = cast("Element", loaded)
     suspicion = _suspicion(tree)
     # Before the scripts go, which name author and date.
-    facts = (
-        trafilatura.extract_metadata(loaded, url, {"extensive_search": False, "original_date": True}, True)
-        if len(source) <= _MOST_FOR_FACTS
-        else None
-    )
+    is_huge = sum(1 for _ in tree.iter()) > _MOST_ELEMENTS
+    facts = None if is_huge else trafilatura.extract_metadata(loaded, url, {"extensive_search": False, "original_date": True}, True)
     drop_hidden(tree)
-    text = _main_text(tree)
+    text = _main_text(tree, is_huge=is_huge)
     if len(text) < _LEAST_CHARS and (suspicion or not text):
         raise WorkRefused(
             "empty_page", f"there is nothing to read on this page: {suspicion or 'it is empty'}; look for another page with the content"
@@ -117,9 +116,9 @@ def read_html(source: str, url: str) -> PageText:
     )
 
 
-def _main_text(tree: Element) -> str:
+def _main_text(tree: Element, *, is_huge: bool) -> str:
     whole = markdown_of(tree)
-    if not _WHOLE_CHARS < len(whole) <= _MOST_FOR_ARTICLE:
+    if is_huge or not _WHOLE_CHARS < len(whole) <= _MOST_FOR_ARTICLE:
         return whole
     article = trafilatura.extract(cast("Any", tree), output_format="markdown", fast=True, include_comments=False, include_tables=True) or ""
     return whole if len(article) < min(_WHOLE_CHARS, _LEAST_SHARE * len(whole)) else article
@@ -146,7 +145,7 @@ def _links(tree: Element, url: str) -> list[tuple[str, str]]:
     base = next((joined for each in tree.iter("base") if (joined := plain_url(each.get("href") or "", url))), url)
     content: dict[str, str] = {}
     furniture: dict[str, str] = {}
-    for anchor in tree.iter("a", "area"):
+    for anchor in islice(tree.iter("a", "area"), _MOST_ANCHORS):
         kept = furniture if any(is_furniture(each) for each in anchor.iterancestors()) else content
         href = (anchor.get("href") or "").strip()
         # Twice as many, for some of them are the same page.
