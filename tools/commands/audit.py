@@ -1,11 +1,11 @@
 """``tandem tools audit``: a tenant's audit log as JSON lines, and whether its chain of hashes holds."""
 
 import asyncio
-import json
 import sys
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 from typer import Exit, Option, Typer
 
@@ -14,9 +14,8 @@ from tandem.cli.session import open_database
 from tandem.errors import InvalidRequest
 from tandem.ids import DEFAULT_TENANT, TenantId
 from tandem.schemas.audit import AuditVerdict
-from tandem.schemas.base import JsonObject
 from tandem.settings import Settings
-from tandem.storage.audit_chain import ChainReading
+from tandem.storage.audit_export import verify_export, write_export
 
 TenantName = Annotated[str | None, Option("--tenant", help="Whose log; without it every tenant's.")]
 KeptHead = Annotated[str | None, Option("--head", metavar="HASH", help="A head that was kept elsewhere: shows a log that was cut or written anew.")]
@@ -34,9 +33,15 @@ def export(
     tenant: Annotated[str, Option(help="Whose log.")] = DEFAULT_TENANT,
     out: Annotated[Path | None, Option(help="File to write; without it standard output.")] = None,
 ) -> None:
-    """Write a log as JSON lines, oldest first, each record as it was written. The head that is told is worth keeping elsewhere."""
-    count, head = asyncio.run(_export(Settings.load(), TenantId(tenant), out))
-    note(f"{count} records of {tenant!r}; head {head}" if head else f"the tenant {tenant!r} has no audit log")
+    """Write a log as JSON lines, oldest first, each record as it was written. The head that is told is worth keeping elsewhere.
+
+    A log that does not hold is written whole all the same; then it exits 1.
+    """
+    verdict = asyncio.run(_export(Settings.load(), TenantId(tenant), out))
+    note(f"{verdict.checked} records of {tenant!r}; head {verdict.head}" if verdict.head else f"the tenant {tenant!r} has no audit log")
+    if not verdict.is_intact:
+        note(f"BROKEN: {verdict.reason}")
+        raise Exit(1)
 
 
 def verify(
@@ -56,28 +61,18 @@ def verify(
 
 
 def read_export(path: Path, head: str | None = None) -> AuditVerdict:
-    """Whether an exported log is whole. Raises ``InvalidRequest`` for what is none, naming the line."""
-    reading = ChainReading(head)
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                record = cast("JsonObject", json.loads(line))
-                reading.read(record)
-            except (ValueError, TypeError, KeyError) as error:
-                raise InvalidRequest(f"line {number} of {str(path)!r} is no record of an audit log ({error}); export it anew") from None
-            if reading.is_broken:
-                break
-    return reading.verdict()
+    """Whether an exported log is whole. Raises ``InvalidRequest`` for what is none, naming file and line."""
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        try:
+            return verify_export(lines, kept_head=head)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{str(path)!r}: {error.message}") from None
 
 
-async def _export(settings: Settings, tenant: TenantId, out: Path | None) -> tuple[int, str | None]:
-    count, head = 0, None
+async def _export(settings: Settings, tenant: TenantId, out: Path | None) -> AuditVerdict:
     async with open_database(settings) as storage:
         with nullcontext(sys.stdout) if out is None else out.open("w", encoding="utf-8") as sink:
-            async for record in storage.audit.export(tenant):
-                sink.write(json.dumps(record, ensure_ascii=False) + "\n")
-                count, head = count + 1, str(record["hash"])
-    return count, head
+            return await write_export(storage.audit, tenant, sink, datetime.now(UTC))
 
 
 async def _verify(settings: Settings, tenant: str | None, head: str | None) -> dict[str, AuditVerdict]:

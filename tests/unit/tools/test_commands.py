@@ -211,15 +211,19 @@ async def test_an_exported_log_verifies_without_a_database_and_an_edited_one_doe
     audited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, records = await exported(audited, tmp_path)
-    assert [record["seq"] for record in records] == [1, 2, 3]
-    assert f"3 records of 'acme'; head {records[-1]['hash']}" in capsys.readouterr().err
-    assert run(["tools", "audit", "verify", "--file", str(path), "--head", records[-1]["hash"]]) == 0
-    path.write_text("".join(f"{json.dumps(record | ({'outcome': 'x'} if record['seq'] == 2 else {}))}\n" for record in records), encoding="utf-8")
-    assert run(["tools", "audit", "verify", "--file", str(path)]) == 1
-    assert "BROKEN: record 2 is not as it was written" in capsys.readouterr().out
+    assert [record.get("seq") for record in records] == [None, 1, 2, 3, None]
+    head = records[-1]["head"]
+    assert f"3 records of 'acme'; head {head}" in capsys.readouterr().err
+    assert run(["tools", "audit", "verify", "--file", str(path), "--head", head]) == 0
+    edited = [record | ({"outcome": "x"} if record.get("seq") == 2 else {}) for record in records]
+    for broken, reason in ((edited, "record 2 is not as it was written"), (records[:-1], "its end was cut off")):
+        path.write_text("".join(f"{json.dumps(record)}\n" for record in broken), encoding="utf-8")
+        assert run(["tools", "audit", "verify", "--file", str(path)]) == 1
+        shown = capsys.readouterr().out
+        assert ("BROKEN: " in shown, reason in shown) == (True, True)
     path.write_text("{}\n", encoding="utf-8")
     assert run(["tools", "audit", "verify", "--file", str(path)]) == 1
-    assert "line 1 of" in capsys.readouterr().err
+    assert "line 1 does not open an export" in capsys.readouterr().err
 
 
 async def test_the_logs_of_all_tenants_are_verified_in_the_database(audited: Path, capsys: pytest.CaptureFixture[str]) -> None:
