@@ -392,3 +392,120 @@ async def until_awaited(holds: Callable[[], Awaitable[bool]], log: Callable[[], 
     while not await holds():
         assert time.monotonic() < deadline, log()
         await asyncio.sleep(0.05)
+
+
+SANDBOXED = """
+import sys
+from typing import TypedDict
+
+from langgraph.graph import END, START, StateGraph
+
+from slow_worker.context import JobContext
+from slow_worker.worker import run_worker
+from tandem.ids import JobId, TenantId
+from tandem.ports import ToolContext
+from tandem.schemas.jobs import JobResult
+from tandem.settings import Settings
+
+PROGRAM = "import subprocess, sys\\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\\nwhile True: pass"
+
+
+class State(TypedDict):
+    result: JobResult
+    failure: None
+
+
+async def node(_state, runtime):
+    if "clips" in str(runtime.context.request.input):
+        await runtime.context.tools["{tool}"].run({{"code": PROGRAM}}, ToolContext(TenantId("t"), JobId("j"), "c"))
+    return {{"result": JobResult(output_text="fine")}}
+
+
+def build(saver):
+    graph = StateGraph(State, context_schema=JobContext)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    graph.add_edge("node", END)
+    return graph.compile(checkpointer=saver)
+
+
+if __name__ == "__main__":
+    sys.exit(run_worker(Settings.load(), build))
+"""
+"""A worker around a graph of one node, which runs a program without end for a task about clips."""
+
+
+async def in_a_sandbox(farm: Farm) -> tuple["subprocess.Popen[bytes]", JobId, set[int]]:
+    """A worker in the middle of a program, its job, and every process of the sandbox."""
+    packages = Path(sys.prefix, "sandbox")
+    if not packages.is_dir():
+        pytest.skip("python_full has no packages here; run `make setup`")
+    program = farm.settings.home / "sandboxed.py"
+    program.write_text(SANDBOXED.format(tool="python_full"), encoding="utf-8")
+    farm.environ["TANDEM_TOOLS_OFFER"] = "python_full"
+    worker = await farm.start_worker(str(program))
+    job_id = await farm.submit()
+    if "tool_not_offered" in farm.log() and "python_full" in farm.log() and not os.environ.get("CI"):
+        pytest.skip("python_full does not work here")
+    # bwrap, its first process inside, the program, and what the program started
+    await until(lambda: len(sandboxes_of(worker.pid)) >= 4, farm.log)
+    return worker, job_id, sandboxes_of(worker.pid)
+
+
+def sandboxes_of(pid: int) -> set[int]:
+    """The processes below ``pid`` that are, or are in, a sandbox of ``python_full``."""
+    found: set[int] = set()
+    pending = [(pid, False)]
+    while pending:
+        parent, is_inside = pending.pop()
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                for child in map(int, (task / "children").read_text(encoding="ascii").split()):
+                    is_sandbox = is_inside or b"/python/bin/python3" in Path(f"/proc/{child}/cmdline").read_bytes()
+                    found |= {child} if is_sandbox else set()
+                    pending.append((child, is_sandbox))
+    return found
+
+
+def are_gone(pids: set[int]) -> bool:
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+async def test_sigterm_in_the_middle_of_a_sandboxed_program_gives_the_job_back_and_leaves_no_process(farm: Farm) -> None:
+    worker, job_id, sandboxed = await in_a_sandbox(farm)
+
+    worker.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(worker.wait, PATIENCE_S)
+
+    assert (worker.returncode, (await farm.job(job_id)).status) == (0, JobStatus.QUEUED)
+    await until(lambda: are_gone(sandboxed) and not is_group_alive(worker), farm.log)
+
+
+async def test_sigterm_to_the_group_in_the_middle_of_a_sandboxed_program_leaves_no_process(farm: Farm) -> None:
+    worker, job_id, sandboxed = await in_a_sandbox(farm)
+
+    os.killpg(worker.pid, signal.SIGTERM)
+    await asyncio.to_thread(worker.wait, PATIENCE_S)
+
+    assert (await farm.job(job_id)).status is JobStatus.QUEUED
+    await until(lambda: are_gone(sandboxed) and not is_group_alive(worker), farm.log)
+
+
+async def test_a_worker_that_is_killed_takes_its_sandboxed_program_with_it(farm: Farm) -> None:
+    worker, _, sandboxed = await in_a_sandbox(farm)
+
+    os.killpg(worker.pid, signal.SIGKILL)
+    await asyncio.to_thread(worker.wait, PATIENCE_S)
+
+    await until(lambda: are_gone(sandboxed), farm.log)
+
+
+async def test_a_cancelled_job_ends_its_sandboxed_program(farm: Farm) -> None:
+    worker, job_id, sandboxed = await in_a_sandbox(farm)
+
+    await farm.storage.jobs.request_cancel(job_id, DEFAULT_TENANT)
+    job = await farm.ended(job_id)
+
+    assert job.status is JobStatus.CANCELLED
+    await until(lambda: are_gone(sandboxed), farm.log)
+    assert worker.poll() is None
