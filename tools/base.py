@@ -39,6 +39,9 @@ def argument_fault(spec: ToolSpec, arguments: Mapping[str, JsonValue]) -> str | 
         faults = sorted(validator.iter_errors(dict(arguments)), key=lambda fault: [str(part) for part in fault.absolute_path])
     except Unresolvable as error:
         return f"{spec.name}: its parameters refer to {error.ref!r}, which is not part of them, so that no call can be checked; do without this tool"
+    except (RecursionError, OverflowError):
+        # Parameters that refer to themselves without end, arguments that are nested without end, numbers beyond any float.
+        return f"{spec.name}: these arguments cannot be checked; write them with fewer levels and smaller numbers, or do without this tool"
     if not faults:
         return None
     first = faults[0]

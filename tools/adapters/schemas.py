@@ -16,6 +16,8 @@ from tandem.schemas.base import JsonObject
 
 MAX_SCHEMA_BYTES: Final = 65_536
 """Of one tool's schema as JSON; larger ones would fill a model's context by themselves."""
+MAX_DEPTH: Final = 64
+"""Of a stranger's JSON; what recurses over it stays within Python's own limit."""
 _COMBINING: Final = ("allOf", "anyOf", "oneOf", "if", "$ref", "dependentSchemas")
 """Keywords that may add properties which ``additionalProperties`` beside them does not see."""
 
@@ -42,6 +44,8 @@ def check(schema: Mapping[str, JsonValue]) -> None:
     """Raises ``ToolFailed`` for a schema that no call could be checked against."""
     if schema.get("type") != "object":
         raise ToolFailed(f"its parameters are of type {schema.get('type')!r} instead of 'object'")
+    if is_deeper(dict(schema), MAX_DEPTH):
+        raise ToolFailed(f"its parameters are nested in more than {MAX_DEPTH} levels")
     if (size := len(json.dumps(schema, ensure_ascii=False).encode("utf-8", "replace"))) > MAX_SCHEMA_BYTES:
         raise ToolFailed(f"its parameters take {size} bytes; at most {MAX_SCHEMA_BYTES} are read")
     try:
@@ -51,6 +55,16 @@ def check(schema: Mapping[str, JsonValue]) -> None:
         raise ToolFailed(f"{where}: {error.message[:200]} (JSON Schema 2020-12)") from None
     if outside := next((ref for ref in _references(dict(schema)) if not ref.startswith("#")), None):
         raise ToolFailed(f"its parameters refer to {outside[:200]!r}, which is not part of them")
+
+
+def is_deeper(value: JsonValue, levels: int) -> bool:
+    """Whether a value is nested in more than so many levels; itself without recursion."""
+    level: list[JsonValue] = [value]
+    for _ in range(levels + 1):
+        level = [item for each in level if isinstance(each, dict | list) for item in (each.values() if isinstance(each, dict) else each)]
+        if not level:
+            return False
+    return True
 
 
 def _references(value: JsonValue) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """A server's tool as Tandem declares it: a name of its own, words without hidden characters, a closed schema, and a class it cannot talk down.
 
 Covered: control, bidirectional, zero-width and tag characters in descriptions and in every text of a schema; endless descriptions and schemas;
-references to other documents; names that collide; hints that make a writing tool seem harmless. Not covered: what a description says in plain words;
-that is why an operator approves it (``pins``).
+references to other documents; patterns that take for ever; names that collide; hints that make a writing tool seem harmless. Not covered: what a
+description says in plain words; that is why an operator approves it (``pins``).
 """
 
 import hashlib
@@ -29,6 +29,10 @@ _MAX_NAME: Final = 64
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
 _ADDRESS_NAME: Final = re.compile(r"(?:^|[_-])(?:url|uri|href|link|endpoint|webhook)s?$|(?:Url|URL|Uri|URI)s?$")
 _ADDRESS_FORMATS: Final = frozenset({"uri", "url", "iri", "uri-reference"})
+_PATTERN_CHARS: Final = 200
+_REPEATED_GROUP: Final = re.compile(r"\)(?:[*+]|\{\d*,?\d*\})")
+_UNBOUNDED: Final = re.compile(r"[*+]|\{\d+,\}")
+_MAX_UNBOUNDED: Final = 2
 _MARGIN_S: Final = 2.0
 """The connection ends a call itself, and says more about it than the wrapper around every tool does."""
 _CLASSES: Final = get_args(SideEffect)
@@ -78,8 +82,8 @@ def _declared(server: McpServer, entry: types.Tool, names: Mapping[str, int]) ->
     if names[bare.name] > 1:
         return Declaration(entry, bare, f"{names[bare.name]} tools of the server would be called {bare.name!r}; take one of them by 'tools'")
     try:
-        parameters = _clean_schema(closed(_json(entry.inputSchema)))
-        output = _clean_schema(_json(entry.outputSchema)) if entry.outputSchema is not None else None
+        parameters = without_slow_patterns(_clean_schema(closed(_json(entry.inputSchema))))
+        output = without_slow_patterns(_clean_schema(_json(entry.outputSchema))) if entry.outputSchema is not None else None
     except ToolFailed as error:
         return Declaration(entry, bare, error.message)
     side_effect = _side_effect(server, entry)
@@ -105,6 +109,30 @@ def _side_effect(server: McpServer, entry: types.Tool) -> SideEffect:
     if stated is None:
         return side_effect_of(entry.annotations)
     return "write" if says_it_writes(entry.annotations) and _CLASSES.index(stated) < _CLASSES.index("write") else stated
+
+
+def without_slow_patterns(schema: JsonObject) -> JsonObject:
+    """The schema without patterns whose check could take for ever here; they become words, and the server checks them itself."""
+    result: JsonObject = {}
+    for key, item in schema.items():
+        if key == "pattern" and isinstance(item, str) and _is_slow(item):
+            result["$comment"] = f"must match {item[:_PATTERN_CHARS]}"
+        elif key == "patternProperties" and isinstance(item, dict) and any(_is_slow(pattern) for pattern in item):
+            raise ToolFailed("its schema names arguments by a pattern whose check could take for ever")
+        else:
+            result[key] = _quick(item)
+    return result
+
+
+def _quick(value: JsonValue) -> JsonValue:
+    if isinstance(value, list):
+        return [_quick(item) for item in value]
+    return without_slow_patterns(value) if isinstance(value, dict) else value
+
+
+def _is_slow(pattern: str) -> bool:
+    """Whether a pattern is long, repeats a group, or repeats without bound more than twice: such ones may backtrack for hours."""
+    return len(pattern) > _PATTERN_CHARS or bool(_REPEATED_GROUP.search(pattern)) or len(_UNBOUNDED.findall(pattern)) > _MAX_UNBOUNDED
 
 
 def _clean_schema(schema: JsonObject) -> JsonObject:

@@ -125,10 +125,10 @@ def decode(raw: bytes) -> list[Incoming]:
     """The messages in a line or a body: one, or a batch. Raises ``ValueError`` for what is none."""
     try:
         value: object = json.loads(raw, parse_constant=_no_number, parse_float=_finite)
+        if _SURROGATE_ESCAPE.search(raw):
+            value = _well_formed(cast("JsonValue", value))
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if _SURROGATE_ESCAPE.search(raw):
-        value = _well_formed(cast("JsonValue", value))
     messages = cast("list[object]", value) if isinstance(value, list) else [value]
     return [_incoming(message) for message in messages]
 

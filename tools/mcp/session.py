@@ -10,6 +10,7 @@ from mcp.shared.version import SUPPORTED_PROTOCOL_VERSIONS
 from pydantic import JsonValue, ValidationError
 
 from tandem.schemas.base import JsonObject
+from tools.adapters.schemas import MAX_DEPTH, is_deeper
 from tools.mcp.messages import Connection, McpFailed
 
 MAX_TOOLS: Final = 256
@@ -55,6 +56,8 @@ async def list_tools(connection: Connection, server: str) -> list[types.Tool]:
 async def call_tool(connection: Connection, server: str, name: str, arguments: Mapping[str, JsonValue]) -> types.CallToolResult:
     """Call a tool once. Raises ``McpFailed``."""
     result = await connection.request("tools/call", {"name": name, "arguments": dict(arguments)})
+    if is_deeper(result, MAX_DEPTH):
+        raise McpFailed(f"the MCP server {server} gave a result of more than {MAX_DEPTH} levels; ask for something simpler", "mcp_error")
     try:
         return types.CallToolResult.model_validate({"content": [], **result})
     except ValidationError:
@@ -75,6 +78,8 @@ async def is_alive(connection: Connection) -> bool:
 
 
 def _entry(item: JsonValue) -> types.Tool | None:
+    if is_deeper(item, MAX_DEPTH):
+        return None
     try:
         return types.Tool.model_validate(item)
     except ValidationError:

@@ -170,20 +170,26 @@ class StdioConnection:
             self._stdin.write(message + b"\n")
 
     async def _listen(self, stdout: asyncio.StreamReader) -> None:
-        cause = "closed its output"
+        cause = "sent something that cannot be read"  # unless the reading ends in a known way
+        try:
+            cause = await self._read(stdout)
+        finally:
+            if self._lost is None:
+                self._end(f"the MCP server {self._name} {await self._exit_words() or cause}", " / ".join(self._last_words))
+            self._stdin.close()
+        while await stdout.read(_CHUNK):
+            pass  # a full pipe would keep the program from ending
+
+    async def _read(self, stdout: asyncio.StreamReader) -> str:
+        """Take messages until there are no more; returns why there are none."""
         try:
             async for line in _lines(stdout):
                 self._take(line)
                 if self._garbage > MAX_GARBAGE_LINES:
-                    cause = f"wrote more than {MAX_GARBAGE_LINES} lines that are no messages"
-                    break
+                    return f"wrote more than {MAX_GARBAGE_LINES} lines that are no messages"
         except _LineTooLong:
-            cause = f"sent a message of more than {MAX_MESSAGE_BYTES} bytes; ask it for less"
-        if self._lost is None:
-            self._end(f"the MCP server {self._name} {await self._exit_words() or cause}", " / ".join(self._last_words))
-        self._stdin.close()
-        while await stdout.read(_CHUNK):
-            pass  # a full pipe would keep the program from ending
+            return f"sent a message of more than {MAX_MESSAGE_BYTES} bytes; ask it for less"
+        return "closed its output"
 
     async def _exit_words(self) -> str:
         with suppress(TimeoutError):

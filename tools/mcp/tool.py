@@ -104,8 +104,8 @@ class McpTool:
         try:
             # Without a registry of its own jsonschema would fetch a reference to another schema over the network.
             Draft202012Validator(self._spec.output, registry=Registry()).validate(result.structuredContent)
-        except (ValidationError, SchemaError, Unresolvable) as error:
-            reason = error.message if isinstance(error, ValidationError | SchemaError) else f"unknown reference {error.ref!r}"
+        except (ValidationError, SchemaError, Unresolvable, RecursionError, OverflowError) as error:
+            reason = error.message if isinstance(error, ValidationError | SchemaError) else "it cannot be checked"
             return f"{self._spec.name} broke its own output schema ({cleaned(reason)[:200]}); do without it"
         return None
 

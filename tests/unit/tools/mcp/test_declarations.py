@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pytest
 from mcp import types
 
+from tools.base import argument_fault
 from tools.mcp.declarations import MAX_DESCRIPTION_CHARS, declarations, tool_name
 from tools.mcp.servers import Command, McpServer
 
@@ -119,3 +120,42 @@ def test_arguments_that_hold_addresses_are_known_by_name_or_format() -> None:
     (found,) = declarations(SERVER, [entry(schema={"type": "object", "properties": properties})])
 
     assert found.spec.url_arguments == ["url", "imageUrl", "callback_uri", "to", "pages"]
+
+
+@pytest.mark.parametrize("pattern", ["^(a+)+$", "(x|y){1,}$", "a*b*c*$", "a" * 201])
+def test_a_pattern_that_could_take_for_ever_becomes_words(pattern: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}
+
+    (found,) = declarations(SERVER, [entry(schema=schema)])
+
+    assert found.spec.parameters["properties"] == {"a": {"type": "string", "$comment": f"must match {pattern[:200]}"}}
+
+
+def test_an_ordinary_pattern_stays() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": r"^\d{4}-\d{2}$"}}}
+
+    (found,) = declarations(SERVER, [entry(schema=schema)])
+
+    assert found.spec.parameters["properties"] == schema["properties"]
+
+
+def test_arguments_named_by_a_slow_pattern_are_refused() -> None:
+    (found,) = declarations(SERVER, [entry(schema={"type": "object", "patternProperties": {"^(a+)+$": {}}})])
+
+    assert "take for ever" in found.fault
+
+
+def test_a_schema_without_a_bottom_is_refused() -> None:
+    schema: dict[str, object] = {"type": "object"}
+    for _ in range(100):
+        schema = {"type": "object", "properties": {"a": schema}}
+
+    (found,) = declarations(SERVER, [entry(schema=schema)])
+
+    assert "more than 64 levels" in found.fault
+
+
+def test_a_schema_that_is_its_own_part_checks_no_call() -> None:
+    (found,) = declarations(SERVER, [entry(schema={"type": "object", "allOf": [{"$ref": "#"}]})])
+
+    assert "cannot be checked" in (argument_fault(found.spec, {}) or "")

@@ -371,3 +371,21 @@ async def test_closing_ends_the_session_and_a_later_call_opens_another(bench: Be
 
     assert bench.server.connections[0].closed == [False]
     assert (await bench.call()).ok
+
+
+async def test_a_result_without_a_bottom_is_a_failure(bench: Bench) -> None:
+    deep: JsonObject = {}
+    for _ in range(200):
+        deep = {"a": deep}
+    bench.server.result = {"content": [], "structuredContent": deep}
+
+    assert fault_of(await bench.call()) == ("mcp_error", False)
+
+
+async def test_a_declaration_without_a_bottom_hides_only_itself(bench: Bench) -> None:
+    deep: JsonObject = {"type": "object"}
+    for _ in range(200):
+        deep = {"type": "object", "properties": {"a": deep}}
+    bench.server.tools = [{**WRITE, "inputSchema": deep}, ECHO]
+
+    assert list(await bench.link.open()) == ["echo"]
