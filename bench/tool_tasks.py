@@ -138,9 +138,8 @@ def solve(client: TandemClient, task: Task) -> dict[str, object]:
     print(f"\n{task.name}: {'right' if is_right else 'WRONG'}, {job.status}, {seconds} s, {job.usage.calls} calls, {job.usage.tool_calls} tool calls")
     print(*trace(client, job), sep="\n")
     print(f"    answer: {said(job)}")
-    print(
-        f"    citations: {[citation.source for citation in job.citations]}; files: {[artifact.name for artifact in job.artifacts]}; error: {job.error}"
-    )
+    print(f"    citations: {[citation.source for citation in job.citations]}")
+    print(f"    files: {[artifact.name for artifact in job.artifacts]}; error: {job.error}")
     if job.verification:
         print(f"    {job.verification.level}: {[(check.name, check.passed, check.detail) for check in job.verification.checks]}")
     return {"task": task.name, "is_right": is_right, "seconds": seconds, "job": job.model_dump(mode="json")}
