@@ -56,7 +56,10 @@ def sameness(url: str) -> str:
 
 def unwrapped(url: str) -> str:
     """The target of DuckDuckGo's counting redirect; any other address as it is."""
-    parts = urlsplit(url if "://" in url else f"https:{url}" if url.startswith("//") else url)
+    try:
+        parts = urlsplit(url if "://" in url else f"https:{url}" if url.startswith("//") else url)
+    except ValueError:
+        return url
     if parts.hostname is not None and is_duckduckgo(parts.hostname) and parts.path.rstrip("/") == "/l":
         return parse_qs(parts.query).get("uddg", [url])[0]
     return url

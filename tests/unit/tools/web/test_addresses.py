@@ -30,7 +30,7 @@ def test_an_address_has_one_spelling(url: str, plain: str) -> None:
     [
         "javascript:alert(1)", "data:text/html,x", "ftp://example.com/", "mailto:a@example.com", "//example.com/", "example.com", "",
         "https://",
-        "https://user:secret@example.com/", "https://example.com:99999/", "https://[::1", "https://exa mple.com/",
+        "https://user:secret@example.com/", "https://example.com:99999/", "https://[::1", "https://exa mple.com/", "https://例\u200d子..测试/",
         f"https://example.com/{'a' * 2100}",
     ],
 )  # fmt: skip
@@ -54,6 +54,7 @@ def test_each_page_is_listed_once_with_its_first_spelling() -> None:
         ("https://duckduckgo.com/l/?uddg=https%3A%2F%2Fexample.com%2F", "https://example.com/"),
         ("https://example.com/l/?uddg=https%3A%2F%2Fother.example%2F", "https://example.com/l/?uddg=https%3A%2F%2Fother.example%2F"),
         ("https://notduckduckgo.com/l/?uddg=x", "https://notduckduckgo.com/l/?uddg=x"),
+        ("https://[broken", "https://[broken"),
     ],
 )
 def test_only_duckduckgos_own_redirect_is_unwrapped(url: str, target: str) -> None:
@@ -64,4 +65,5 @@ def test_only_duckduckgos_own_redirect_is_unwrapped(url: str, target: str) -> No
 def test_no_text_breaks_it_and_its_result_is_stable(text: str) -> None:
     plain = plain_url(f"https://example.com/{text}")
     assert plain is None or (plain.isascii() and plain_url(plain) == plain)
+    assert isinstance(unwrapped(text), str)
     assert plain_url(text) is None or plain_url(text, "https://example.com/") == plain_url(text)

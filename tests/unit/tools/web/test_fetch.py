@@ -3,24 +3,29 @@
 import asyncio
 import gzip
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
+from io import BytesIO
 
 import pytest
 import pytest_asyncio
 from pydantic import JsonValue
+from pypdf import PdfWriter
 
 from tandem.egress import GuardedClient
-from tandem.ids import JobId, TenantId
+from tandem.ids import IdFactory, JobId, TenantId
 from tandem.ports import Tool, ToolContext
 from tandem.schemas.tools import ToolFault, ToolResult
-from tandem.settings import EgressSettings
+from tandem.settings import EgressSettings, Settings
 from tandem.testing.clock import FakeClock
+from tandem.testing.documents import pdf_of
 from tandem.testing.web import Page, Site, served_pages
 from tandem.testing.web import Pages as SitePages
 from tools.base import fitting
 from tools.confined.warm import WarmConfinement
-from tools.web.fetch import SPEC, WebFetch
-from tools.web.pages import Pages, reading_confinement
+from tools.offers import Supplies
+from tools.web.fetch import SPEC, WebFetch, offer
+from tools.web.pages import MAX_PAGE_BYTES, Pages, reading_confinement
 from tools.web.retrieval import PER_HOST, Retrieval
 from tools.wrappers import guarded
 
@@ -236,3 +241,41 @@ async def test_a_chinese_page_in_gbk_that_says_utf_8_is_read(tool: Tool) -> None
     async with served_pages({"/大熊猫".encode().decode("latin-1"): page, "/%E5%A4%A7%E7%86%8A%E7%8C%AB": page}) as site:
         result = await fetch(tool, site, "/大熊猫")
     assert output(result)["text"] == "野生大熊猫约有1864只。"
+
+
+async def test_a_pdf_beyond_the_size_of_a_page_is_fetched_whole(tool: Tool) -> None:
+    document = pdf_of(["Pandas of the northern valleys"])
+    large_one = _with_attachment(document, MAX_PAGE_BYTES)
+    async with served_pages({"/": Page(document, "application/pdf"), "/large": Page(large_one, "application/pdf")}) as site:
+        small, large = await fetch(tool, site), await fetch(tool, site, "/large")
+
+    assert "northern valleys" in str(output(small)["text"])
+    assert "northern valleys" in str(output(large)["text"])
+    assert site.paths == ["/", "/large", "/large"]
+
+
+async def test_only_the_newest_pages_are_kept(tool: Tool) -> None:
+    async with served_pages({f"/{n}": WELL for n in range(17)}) as site:
+        for n in range(17):
+            await fetch(tool, site, f"/{n}")
+        await fetch(tool, site, "/16", find="lake")
+        await fetch(tool, site, "/0", find="lake")
+
+    assert site.paths.count("/16") == 1
+    assert site.paths.count("/0") == 2
+
+
+async def test_it_is_offered_everywhere_and_starts_no_process_by_itself() -> None:
+    (offered,) = await offer(Supplies(Settings(), CLIENT, IdFactory(lambda: 0)))
+
+    assert offered.tool is not None
+    assert offered.close is not None
+    await offered.close()
+
+
+def _with_attachment(document: bytes, size: int) -> bytes:
+    writer = PdfWriter(clone_from=BytesIO(document))
+    writer.add_attachment("noise", os.urandom(size))
+    written = BytesIO()
+    writer.write(written)
+    return written.getvalue()

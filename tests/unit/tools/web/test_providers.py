@@ -30,6 +30,7 @@ DUCKDUCKGO_PAGE = """
   <div class="result__snippet">家<div>猫</div>的起源</div></div>
  <div class="result web-result"><h2><a class="result__a" href="https://example.com/cats?a=1#top">Again</a></h2></div>
  <div class="result web-result"><h2><a class="result__a" href="javascript:alert(1)">Trap</a></h2></div>
+ <div class="result web-result"><h2><a class="result__a" href="https://[broken">Broken</a></h2></div>
 </div>"""
 
 

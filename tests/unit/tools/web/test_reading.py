@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from tools.confined.work import WorkRefused
-from tools.web.reading import MAX_LINKS, MAX_TEXT_CHARS, read_html, work
+from tools.web.reading import MAX_LINKS, MAX_TEXT_CHARS, prime, read_html, work
 
 URL = "https://site.example/a/page"
 
@@ -30,6 +30,23 @@ def test_a_small_page_keeps_its_headings_lists_tables_and_code() -> None:
         "```\nif x:\n    y()\n```\n\nCall `f()`.\n\n> He said\n>\n> so."
     )
     assert facts["title"] == "Prices"
+
+
+def test_a_table_that_lays_a_page_out_is_read_through_and_a_real_one_keeps_its_caption() -> None:
+    inner = "<table><caption>Depths</caption><tr><th>Lake</th></tr><tr><td></td></tr><tr><td>12</td><td>m</td></tr></table><table></table>"
+    text, _ = read(f"<table><tr><td>The left column.</td><td>{inner}</td></tr></table>")
+    assert text == "The left column.\n\nLake\n\n12\n\nm"
+
+    text, _ = read(f"<div><h1> </h1>{inner}<hr><pre> </pre><ul></ul><blockquote></blockquote><code> </code></div>")
+    assert text == "Depths\n\n| Lake |  |\n|---|---|\n| 12 | m |"
+
+
+def test_navigation_is_shown_where_nothing_else_is() -> None:
+    assert read("<body><nav role=navigation><a href=/a>The only words of this page</a></nav></body>")[0] == "The only words of this page"
+
+
+def test_what_is_loaded_at_first_use_is_loaded_beforehand() -> None:
+    prime()
 
 
 def test_a_large_article_is_found_among_its_furniture_with_author_and_date() -> None:
