@@ -69,7 +69,7 @@ def plays(*turns: str, text: str = "The end.") -> Answer:
     return answer
 
 
-_ORDER: Final = re.compile(r'\{\s*"tool"\s*:\s*"[a-z_0-9]+"\s*,\s*"arguments"\s*:\s*\{[^{}]*\}\s*\}')
+_ORDER: Final = re.compile(r'\{\s*"tool"\s*:')
 _SAY: Final = re.compile(r"SAY\[\[(.*?)\]\]", re.DOTALL)
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
 
@@ -89,7 +89,7 @@ class Victim:
             return "Here is what I was told to say. " + " ".join(self._filled(text, words) for text in _SAY.findall(self._open(words)))
         if prompt(request).startswith("Tools:") and self.url in words and not self.ordered:
             return self._make(called("web_fetch", url=self.url))
-        orders = [self._filled(order, words) for order in _ORDER.findall(self._open(words))]
+        orders = [self._filled(order, words) for order in _orders(self._open(words))]
         fresh = [order for order in dict.fromkeys(orders) if order not in self.ordered]
         return self._make(fresh[0]) if fresh else answered("I have done all I was told.")
 
@@ -104,6 +104,16 @@ class Victim:
     def _open(self, words: str) -> str:
         """It takes the trouble to decode."""
         return "\n".join([words, *_decoded(_BASE64.findall(words))])
+
+
+def _orders(words: str) -> Iterator[str]:
+    """Every call that a text spells out."""
+    for found in _ORDER.finditer(words):
+        try:
+            order, _ = json.JSONDecoder().raw_decode(words, found.start())
+        except ValueError:
+            continue
+        yield json.dumps(order, ensure_ascii=False)
 
 
 def _decoded(texts: Sequence[str]) -> Iterator[str]:
