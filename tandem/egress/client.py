@@ -6,7 +6,7 @@ Knows no tool and no tenant; what was reached is told to whoever watches (``watc
 import asyncio
 import ssl
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -16,11 +16,11 @@ import httpx
 from tandem.egress.addresses import AllowList
 from tandem.egress.bodies import ACCEPTED, BoundedBody
 from tandem.egress.gate import FRAMING, Gate
-from tandem.egress.judgement import PUBLIC_WEB, WEBHOOKS, EgressRules, Resolver, Target, resolve
+from tandem.egress.judgement import PUBLIC_WEB, WEBHOOKS, EgressRules, Resolver, Target, origin_of, resolve, tell_refusal
 from tandem.egress.redirects import Hop, next_hop
 from tandem.egress.secrets import Secret, SecretBook, may_carry
 from tandem.egress.transport import MAX_STREAMED_BYTES, GuardedTransport
-from tandem.egress.watch import Reached, Watch, current_watch, note
+from tandem.egress.watch import Reached, Watch, current_watch
 from tandem.errors import EgressDenied
 from tandem.settings import EgressSettings
 
@@ -153,14 +153,14 @@ class GuardedClient:
 
     async def _follow(self, hop: Hop, rules: EgressRules, limits: FetchLimits, watch: Watch | None, secrets: SecretBook | None) -> Response:
         for _ in range(limits.max_redirects + 1):
-            with _told(watch):
+            with _told(watch, hop.url):
                 secret = secrets.admit(hop.method, hop.url) if secrets is not None else None
             target = await self._gate.judge(hop.url, rules, watch)
-            with _told(watch):
+            with _told(watch, hop.url):
                 if secret and hop.is_home and not may_carry(target):
                     raise EgressDenied("this host gets a secret, which is never sent over plain http; use 'https'", rule="scheme")
             response = await self._send(target, hop, limits.max_bytes, watch, secret=secret if hop.is_home else None)
-            with _told(watch):
+            with _told(watch, hop.url):
                 following = next_hop(hop, target, response.status, response.headers.get("location")) if limits.max_redirects else None
             if following is None:
                 return response
@@ -193,12 +193,16 @@ class GuardedClient:
 
 
 @contextmanager
-def _told(watch: Watch | None) -> Generator[None]:
-    """Tell the watch of a refusal that comes before or after a judgment."""
+def _told(watch: Watch | None, url: str) -> Generator[None]:
+    """Tell of a refusal that comes before or after a judgment, with the host that was to be asked or that redirects."""
     try:
         yield
     except EgressDenied as error:
-        note(watch, Reached("", None, None, error.rule, is_refused=True))
+        host, port = "", None
+        with suppress(EgressDenied):  # a URL without a readable host is refused for that
+            origin = origin_of(url)
+            host, port = origin.host, origin.port
+        tell_refusal(watch, Reached(host, None, port, error.rule, is_refused=True))
         raise
 
 

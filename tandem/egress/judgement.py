@@ -147,12 +147,16 @@ async def judge(url: str, rules: EgressRules, allow: AllowList, resolver: Resolv
             if culprit:
                 raise _unreachable(host, "not_public")
     except EgressDenied as error:
-        address = str(culprit) if culprit else None
-        _log.warning("egress_denied", host=host[:64], address=address, port=port, rule=error.rule)
-        note(watch, Reached(host, address, port, error.rule, is_refused=True))
+        tell_refusal(watch, Reached(host, str(culprit) if culprit else None, port, error.rule, is_refused=True))
         raise
     path = quote(parts.path or "/", safe=_URL_SAFE) + (f"?{quote(parts.query, safe=_URL_SAFE)}" if parts.query else "")
     return Target(parts.scheme, host, port, path, addresses, permit)
+
+
+def tell_refusal(watch: Watch | None, refused: Reached) -> None:
+    """Log what was not let out, and tell the watch."""
+    _log.warning("egress_denied", host=refused.host[:64], address=refused.address, port=refused.port, rule=refused.rule)
+    note(watch, refused)
 
 
 def origin_of(url: str) -> Origin:
@@ -238,4 +242,5 @@ __all__ = [
     "operated",
     "origin_of",
     "resolve",
+    "tell_refusal",
 ]

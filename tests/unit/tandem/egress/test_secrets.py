@@ -73,6 +73,7 @@ async def test_what_is_not_listed_is_neither_resolved_nor_dialled(method: str, u
     with watched() as watch, pytest.raises(EgressDenied):
         await matrix_client(backend).fetch(url, method=method, secrets=book(tmp_path))
     assert (backend.dialled, [reached.is_refused for reached in watch.reached]) == ([], [True])
+    assert all(reached.host in url for reached in watch.reached)
 
 
 @pytest.mark.parametrize("url", ["https://PUBLIC.example./v1/a//b?c=../d", "https://public.example:443/v1/", "https://public.example/v1/名"])

@@ -44,6 +44,7 @@ async def test_each_hop_is_told_and_so_is_one_that_is_never_followed() -> None:
     with watched() as watch, pytest.raises(EgressDenied):
         await matrix_client(backend).fetch("https://public.example/first")
     assert [(reached.rule, reached.status) for reached in watch.reached] == [("public", 302), ("public", 302), ("redirect", None)]
+    assert {reached.host for reached in watch.reached} == {"public.example"}
 
 
 async def test_a_failed_connection_is_told_without_a_status() -> None:
