@@ -20,6 +20,7 @@ MCP_SEPARATOR: Final = "__"
 """Between the name of an MCP server and that of its tool; no tool of Tandem's own has it."""
 _PROVIDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "tools.python_exec": (PYTHON,),
+    "tools.http_request": ("http_request", "http_write"),
     "tools.web.search": ("web_search",),
     "tools.web.fetch": ("web_fetch",),
     "tools.mcp": (),
