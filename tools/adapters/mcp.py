@@ -7,7 +7,6 @@ MCP's annotations are hints of whoever wrote the server. Read from a stranger th
 import base64
 import binascii
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -190,15 +189,9 @@ def entry_json(tool: types.Tool) -> JsonObject:
     return cast("JsonObject", tool.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"icons", "meta", "execution"}))
 
 
-def entries_from(listed: Sequence[object]) -> list[types.Tool]:
-    """Entries from JSON. Raises ``pydantic.ValidationError``."""
-    return [types.Tool.model_validate(item) for item in listed]
-
-
 __all__ = [
     "Blob",
     "Content",
-    "entries_from",
     "entry_json",
     "from_mcp",
     "from_mcp_result",

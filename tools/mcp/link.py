@@ -126,9 +126,16 @@ class Link:
             if self._connection is None:
                 self._connection = await self._opened()
             elif self._connection.has_changed:
-                self._listed = await list_tools(self._connection, self.server.name)
-                self._judge()
+                await self._list_again(self._connection)
             return self._connection
+
+    async def _list_again(self, connection: Connection) -> None:
+        try:
+            self._listed = await list_tools(connection, self.server.name)
+        except BaseException:
+            connection.has_changed = True  # whoever comes next has to look
+            raise
+        self._judge()
 
     async def _opened(self) -> Connection:
         """A new session. A caller that cannot wait leaves the start to the next one."""

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import httpx
@@ -29,9 +30,14 @@ _WILD: Final = "*?["
 async def offers_of(servers: Sequence[McpServer], supplies: Supplies) -> list[Offer]:
     """What each server offers, and for each tool that is known and not offered, why not."""
     patterns, pins = supplies.settings.tools.offer, Pins.of(supplies.settings)
-    wanted = [server for server in servers if _may_be_listed(server, patterns)]
-    offers = await asyncio.gather(*(_offers_of(open_link(server, supplies, pins), pins, patterns) for server in wanted))
-    return [offer for each in offers for offer in each]
+    links = [open_link(server, supplies, pins) for server in servers if _may_be_listed(server, patterns)]
+
+    async def close() -> None:
+        # Together: a worker that stops has seconds for all of them.
+        await asyncio.gather(*(link.close() for link in links))
+
+    offers = await asyncio.gather(*(_offers_of(link, pins, patterns) for link in links))
+    return [replace(offer, close=close) if offer.tool is not None else offer for each in offers for offer in each]
 
 
 def open_link(server: McpServer, supplies: Supplies, pins: Pins) -> Link:
@@ -68,7 +74,7 @@ async def _offers_of(link: Link, pins: Pins, patterns: Sequence[str]) -> list[Of
 def _offer(link: Link, name: str, standing: Standing) -> Offer:
     if standing.reason:
         return Offer(standing.spec, None, standing.reason)
-    return Offer(standing.spec, McpTool(link, name, standing.spec), close=link.close)
+    return Offer(standing.spec, McpTool(link, name, standing.spec))
 
 
 def _known(server: McpServer, pins: Pins) -> list[ToolSpec]:

@@ -389,3 +389,17 @@ async def test_a_declaration_without_a_bottom_hides_only_itself(bench: Bench) ->
     bench.server.tools = [{**WRITE, "inputSchema": deep}, ECHO]
 
     assert list(await bench.link.open()) == ["echo"]
+
+
+async def test_a_change_that_could_not_be_looked_at_is_looked_at_by_the_next_caller(bench: Bench) -> None:
+    await bench.call()
+    bench.server.tools = [{**ECHO, "description": "新"}, WRITE]
+    bench.server.connections[0].has_changed = True
+    bench.server.is_hung = True
+    first = asyncio.create_task(bench.link.open())
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    bench.server.is_hung = False
+
+    assert fault_of(await bench.call()) == ("tool_changed", False)
