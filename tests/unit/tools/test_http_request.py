@@ -1,5 +1,6 @@
 """The operator's web services as tools: what is offered, what is sent, and what the model is told."""
 
+import asyncio
 import json
 import time
 from pathlib import Path
@@ -11,8 +12,9 @@ from tandem.errors import SettingsInvalid
 from tandem.ids import IdFactory, JobId, TenantId
 from tandem.ports import Tool, ToolContext
 from tandem.schemas.base import JsonObject
-from tandem.settings import Settings, ToolSettings
+from tandem.settings import EgressSettings, Settings, ToolSettings
 from tandem.testing.egress_matrix import AnsweringBackend, RecordingBackend, matrix_client, redirect_to
+from tandem.testing.raw_server import serving
 from tools.http_request import READS, WRITES, offer
 from tools.offers import Offer, Supplies
 from tools.wrappers import guarded
@@ -161,3 +163,25 @@ async def test_a_write_is_not_repeated_where_a_redirect_leads(tmp_path: Path) ->
     result = await (await tool(tmp_path, backend, "http_write")).run({"url": ITEMS, "method": "POST", "json": 1}, CONTEXT)
     assert result.error is not None
     assert (result.error.code, len(backend.streams)) == ("egress_denied", 1)
+
+
+async def test_a_service_in_the_operators_own_network_gets_its_secret_and_the_model_never_sees_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        seen.append(head.decode())
+        writer.write(answer(head, kind="text/plain"))
+        await writer.drain()
+
+    seen: list[str] = []
+    monkeypatch.setenv("WEATHER_TOKEN", "a-token-of-ours")
+    async with serving(echo) as url:
+        entry: JsonObject = {"methods": ["GET"], "private": True, "header": "X-Key", "secret_env": "WEATHER_TOKEN"}
+        found = await offers(tmp_path, GuardedClient(EgressSettings(timeout_s=5)), {url.removeprefix("http://"): entry})
+        asked = found["http_request"].tool
+        assert asked is not None
+        result = await guarded(asked).run({"url": f"{url}/today?city=北京"}, CONTEXT)
+    assert "x-key: a-token-of-ours" in seen[0]
+    assert "[secret]" in result.model_dump_json()
+    assert "a-token-of-ours" not in result.model_dump_json()
