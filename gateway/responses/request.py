@@ -37,6 +37,8 @@ _EFFORTS: Final[dict[str, Effort]] = {
     "xhigh": "max",
     "max": "max",
 }
+_MAX_FILES: Final = 32
+"""Uploads that one job may name."""
 _MIN_JOB_TOKENS: Final = 64
 _MAX_REPLY_TOKENS: Final = 65_536
 _ANY_OBJECT: Final[JsonObject] = {"type": "object"}
@@ -82,6 +84,11 @@ class ToolWish(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     type: str
+
+    @property
+    def container(self) -> JsonValue:
+        """Where code runs: a new one for each job."""
+        return cast("JsonValue", (self.model_extra or {}).get("container", {"type": "auto"}))
 
 
 class ResponseCreate(Wire):
@@ -147,6 +154,12 @@ class ResponseCreate(Wire):
         return list(dict.fromkeys(name for tool in self.tools for name in _TOOLS[tool.type]))
 
     @property
+    def file_ids(self) -> list[str]:
+        """The uploads that the tools may read, as their containers name them; checked before."""
+        named = [cast("list[str]", tool.container.get("file_ids") or []) for tool in self.tools or () if isinstance(tool.container, dict)]
+        return list(dict.fromkeys(file_id for file_ids in named for file_id in file_ids))
+
+    @property
     def slow_only(self) -> str | None:
         """The field that only a job can honour, if there is one."""
         return "background" if self.background else "tools" if self.tool_names else None
@@ -186,12 +199,22 @@ def _check_tools(body: ResponseCreate) -> None:
         if (filters := (tool.model_extra or {}).get("filters")) is not None:
             param = f"tools.{at}.filters"
             raise InvalidRequest(f"{param!r} is {shown(filters)}; a search cannot be confined: say in the task which sites to use", param=param)
-        container = cast("JsonValue", (tool.model_extra or {}).get("container", {"type": "auto"}))
-        if not isinstance(container, dict) or container.get("type") != "auto" or container.get("file_ids"):
-            param = f"tools.{at}.container"
-            raise InvalidRequest(f"{param!r} is {shown(container)}; containers and files are not kept: use {{'type': 'auto'}}", param=param)
+        _check_container(tool, f"tools.{at}.container")
+    if len(body.file_ids) > _MAX_FILES:
+        raise InvalidRequest(f"'tools' name {len(body.file_ids)} files; at most {_MAX_FILES} can be read by one job", param="tools")
     if body.tool_choice not in (None, "auto", "none"):
         raise InvalidRequest(f"'tool_choice' is {shown(body.tool_choice)}; use 'auto' or 'none'", param="tool_choice")
+
+
+def _check_container(tool: ToolWish, param: str) -> None:
+    container = tool.container
+    if not isinstance(container, dict) or container.get("type") != "auto":
+        message = f"{param!r} is {shown(container)}; containers are not kept: use {{'type': 'auto'}}, with the files it may read in 'file_ids'"
+        raise InvalidRequest(message, param=param)
+    file_ids = container.get("file_ids")
+    if file_ids is not None and not (isinstance(file_ids, list) and all(isinstance(each, str) for each in file_ids)):
+        param = f"{param}.file_ids"
+        raise InvalidRequest(f"{param!r} is {shown(file_ids)}; give the ids of uploaded files as a list", param=param)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +241,7 @@ class Task:
             answer=self.answer_contract(),
             budget=Budget(max_tokens=body.max_output_tokens, max_tool_calls=body.max_tool_calls),
             tools=body.tool_names,
+            files=body.file_ids,
             metadata=body.metadata or {},
         )
 
@@ -258,7 +282,7 @@ def repeated(task: Task, model: str) -> JsonObject:
     fields = cast("JsonObject", body.model_dump(mode="json", by_alias=True))
     form = body.text.model_dump(mode="json", by_alias=True, exclude_none=True) if body.text else {}
     tools: list[JsonValue] = [
-        {"type": CODE_INTERPRETER, "container": {"type": "auto"}} if tool.type == CODE_INTERPRETER else {"type": "web_search"}
+        {"type": CODE_INTERPRETER, "container": tool.container} if tool.type == CODE_INTERPRETER else {"type": "web_search"}
         for tool in body.tools or ()
     ]
     kept = {name: fields[name] for name in _REPEATED if fields[name] is not None}

@@ -234,3 +234,20 @@ async def test_lines_that_look_like_a_boundary_stay_in_the_file(house: Any) -> N
     content = b"\r\n--xYzZ\r\n--xYz\r\n\r\n-" * 2_000
     answer = await sent(house, part("file", content) + END)
     assert answer.json()["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+async def test_the_stock_client_gives_a_response_files_to_compute_with(house: Any) -> None:
+    async with house.openai() as client:
+        made = await client.files.create(file=("sales.csv", b"a,b\n1,2\n"), purpose="user_data")
+
+        async def ask(file_id: str) -> Any:
+            tool = {"type": "code_interpreter", "container": {"type": "auto", "file_ids": [file_id]}}
+            return await client.responses.create(model="slow", input="Sum column b.", background=True, tools=[tool])
+
+        response = await ask(made.id)
+        assert response.tools[0].container.file_ids == [made.id]
+        job_id = await house.next_job()
+        async with house.http() as http:
+            assert (await http.get(f"/v1/jobs/{job_id}")).json()["request"]["files"] == [made.id]
+        with pytest.raises(openai.NotFoundError, match="file_00000000000000000000000000"):
+            await ask("file_00000000000000000000000000")

@@ -75,8 +75,12 @@ def test_what_only_one_lane_can_do_chooses_it(fields: dict[str, Any], lane: str)
         ({"tools": [PYTHON, {"type": "function", "name": "f"}]}, UnknownTool, "tools.1.type", "'code_interpreter'"),
         ({"tools": [{"type": "code_interpreter", "container": "cntr_1"}]}, InvalidRequest, "tools.0.container", "'type': 'auto'"),
         (
-            {"tools": [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["f"]}}]},
-            InvalidRequest, "tools.0.container", "files are not kept",
+            {"tools": [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": "f"}}]},
+            InvalidRequest, "tools.0.container.file_ids", "as a list",
+        ),
+        (
+            {"tools": [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": [f"f{number}" for number in range(33)]}}]},
+            InvalidRequest, "tools", "at most 32",
         ),
         ({"tool_choice": "required"}, InvalidRequest, "tool_choice", "'auto' or 'none'"),
     ],
@@ -196,3 +200,12 @@ def test_harmless_fields_are_repeated() -> None:
     answer = repeated(task(**given, include=["reasoning.encrypted_content"], stream_options={"include_obfuscation": False}), "m-slow")
     assert {name: answer[name] for name in given} == given
     assert answer["model"] == "m-slow"
+
+
+def test_the_files_of_a_code_interpreter_are_the_jobs_files() -> None:
+    container = {"type": "auto", "file_ids": ["file_b", "file_a", "file_b"]}
+    asked = task(tools=[{"type": "code_interpreter", "container": container}])
+    assert choose_lane(asked.body, SERVED) == "slow"
+    assert asked.job().files == ["file_b", "file_a"]
+    assert repeated(asked, "slow")["tools"] == [{"type": "code_interpreter", "container": container}]
+    assert task(tools=[PYTHON]).job().files == []
