@@ -34,8 +34,8 @@ from tools.people import ASK_USER
 from tools.subtask import SUBTASK
 
 _SUMMARY_CHARS: Final = 200
-_MAY_HAVE_HAPPENED: Final = "timeout"
-"""Code of a fault after which a write may or may not have taken effect."""
+_OPEN: Final = frozenset({"connection_failed", "mcp_connection_lost"})
+"""Codes of faults after which a write may or may not have taken effect, unless the tool says that it may be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +168,15 @@ async def _run(context: JobContext, call: ToolCall, tool: Tool, authority: Autho
         if is_write:
             raise OutcomeUnknown(f"{call.tool!r} broke off with {type(error).__name__}; whether it took effect is unknown") from error
         result = refused(f"{call.tool} broke ({type(error).__name__}), which is a defect of the tool; use another way", "tool_defect")
-    if is_write and result.error is not None and result.error.code == _MAY_HAVE_HAPPENED:
-        raise OutcomeUnknown(f"{call.tool!r} did not answer in time; whether it took effect is unknown")
+    if is_write and _is_open(result):
+        raise OutcomeUnknown(f"{call.tool!r} broke off without an answer; whether it took effect is unknown")
     return result
+
+
+def _is_open(result: ToolResult) -> bool:
+    """Whether nobody knows what a call that writes did. Who runs out of time cannot know, whatever it says of trying again."""
+    fault = result.error
+    return fault is not None and (fault.code == "timeout" or (fault.code in _OPEN and not fault.retryable))
 
 
 async def _known(result: ToolResult) -> ToolResult:
