@@ -280,6 +280,22 @@ async def test_an_idle_worker_keeps_showing_a_sign_of_life(farm: Farm) -> None:
     await until(lambda: alive.stat().st_mtime > first, farm.log)
 
 
+async def test_an_idle_worker_says_what_it_offers_and_fails_a_job_that_asks_for_what_it_has_not_by_name(farm: Farm) -> None:
+    await farm.start_worker()
+
+    async def has_spoken() -> bool:
+        return {report.spec.name: report.state for report in await farm.storage.tools.read(60)}.get("python") == "offered"
+
+    await until_awaited(has_spoken, farm.log)
+    request = JobRequest(input=PROBLEM, tools=["python", "wiki__read"])
+    new = NewJob(farm.ids.job(), DEFAULT_TENANT, None, request, "low", "clips", tools=["python", "wiki__read"])
+    await farm.storage.jobs.create(new, max_unfinished=100)
+    assert await farm.queue.hint()
+    job = await farm.ended(new.id)
+    assert job.error is not None
+    assert (job.status, job.error.code, "'wiki__read'" in job.error.message) == (JobStatus.FAILED, "tool_not_offered", True)
+
+
 async def test_a_model_server_that_is_away_fails_the_job_with_its_code(farm: Farm) -> None:
     farm.model.use(Script(default=Answer(status=503)))
     await farm.start_worker()
