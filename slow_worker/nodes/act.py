@@ -14,9 +14,9 @@ from slow_worker.auditing import ToolCall
 from slow_worker.caller import Ask
 from slow_worker.context import JobContext
 from slow_worker.moves import Move, move_schema, read_move
-from slow_worker.nodes.room import room_of
 from slow_worker.plans import ACT, is_worked_out
 from slow_worker.results import best_so_far
+from slow_worker.room import room_of
 from slow_worker.sources import Sources
 from slow_worker.standing import first_authority
 from slow_worker.stops import BudgetStop

@@ -5,9 +5,9 @@ from pydantic import JsonValue
 
 from slow_worker.caller import Ask
 from slow_worker.context import JobContext
-from slow_worker.nodes.room import room_of
 from slow_worker.plans import fixed_plan, read_plan, tool_plan
 from slow_worker.prompts import plan_messages
+from slow_worker.room import room_of
 from slow_worker.stops import BudgetStop
 from slow_worker.waves import next_wave
 from slow_worker.workspace import Task, Update, Workspace

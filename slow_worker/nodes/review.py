@@ -5,9 +5,9 @@ from pydantic import JsonValue
 
 from slow_worker.asking import ask
 from slow_worker.context import JobContext
-from slow_worker.nodes.room import room_of
 from slow_worker.plans import edited_plan
 from slow_worker.prompts import review_prompt
+from slow_worker.room import room_of
 from slow_worker.stops import PlanRejected
 from slow_worker.waves import next_wave
 from slow_worker.workspace import Task, Update, Workspace

@@ -7,14 +7,14 @@ written from the notes on its steps, streamed while it is written. What was foun
 from langgraph.runtime import Runtime
 
 from slow_worker.artifacts import files_of
-from slow_worker.concluding import conclude
 from slow_worker.context import JobContext
+from slow_worker.nodes.concluding import conclude
+from slow_worker.nodes.writing import Manuscript, written
 from slow_worker.plans import WRITE, is_worked_out
 from slow_worker.prompts import write_messages
 from slow_worker.results import notes_of, supporters, voted_result
 from slow_worker.verifiers.coverage import coverage_checks
 from slow_worker.workspace import Update, Verdict, Workspace
-from slow_worker.writing import Manuscript, written
 from tandem.schemas.jobs import JobFailure, JobResult, Verification
 
 _NO_ANSWER = "no_answer"

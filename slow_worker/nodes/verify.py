@@ -7,9 +7,9 @@ from langgraph.runtime import Runtime
 
 from slow_worker.context import JobContext
 from slow_worker.judging import judge
-from slow_worker.nodes.room import room_of
 from slow_worker.plans import CHECK, COMPARE, DRAFT, PROGRAM, REASON
 from slow_worker.results import best_so_far
+from slow_worker.room import room_of
 from slow_worker.stops import BudgetStop
 from slow_worker.waves import next_wave
 from slow_worker.workspace import Order, Task, Try, Update, Verdict, Workspace, without_refused

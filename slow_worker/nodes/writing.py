@@ -7,9 +7,9 @@ from pydantic import Field, JsonValue
 
 from slow_worker.caller import Ask
 from slow_worker.context import JobContext
-from slow_worker.nodes.room import room_of
 from slow_worker.plans import WRITE
 from slow_worker.progress import TextStream
+from slow_worker.room import room_of
 from slow_worker.sources import CitedText, Plain, Shape
 from slow_worker.stops import BudgetStop
 from slow_worker.workspace import Task

@@ -13,17 +13,17 @@ from pydantic import JsonValue
 from slow_worker.caller import Ask
 from slow_worker.context import JobContext
 from slow_worker.fences import code_block
-from slow_worker.nodes.room import room_of
+from slow_worker.nodes.writing import Manuscript, Writing, written
 from slow_worker.plans import WRITE
 from slow_worker.presentation import abstention, answer_line
 from slow_worker.prompts import write_messages
 from slow_worker.results import gathered, typed
+from slow_worker.room import room_of
 from slow_worker.sources import CitedText
 from slow_worker.tool_prompts import Desk, final_messages, form_messages
 from slow_worker.verifiers.contract import code_fault, json_fault, read_json
 from slow_worker.verifiers.coverage import coverage_checks
 from slow_worker.workspace import Act, Conclusion, Task, Workspace
-from slow_worker.writing import Manuscript, Writing, written
 from tandem.answers import as_number, choice_of, first_number
 from tandem.schemas.chat import ChatMessage
 from tandem.schemas.jobs import Check, JobFailure, JobResult, Usage, Verification, VerificationLevel
