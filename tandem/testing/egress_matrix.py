@@ -149,6 +149,25 @@ class RecordingBackend(httpcore.AsyncNetworkBackend):
         raise httpcore.ConnectError(f"refused by {host}")
 
 
+class FailingBackend(RecordingBackend):
+    """Fails every connection in the way it is told."""
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__()
+        self._failure = failure
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        self.dialled.append((host, port))
+        raise self._failure
+
+
 class ScriptedStream(httpcore.AsyncNetworkStream):
     """A connection that speaks TLS in name only: keeps the server name, whether it would have been verified, and what is written."""
 
@@ -246,6 +265,7 @@ __all__ = [
     "ROWS",
     "START",
     "AnsweringBackend",
+    "FailingBackend",
     "Feature",
     "MatrixResolver",
     "RecordingBackend",

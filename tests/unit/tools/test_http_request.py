@@ -5,6 +5,7 @@ import json
 import time
 from pathlib import Path
 
+import httpcore
 import pytest
 
 from tandem.egress import GuardedClient
@@ -13,7 +14,7 @@ from tandem.ids import IdFactory, JobId, TenantId
 from tandem.ports import Tool, ToolContext
 from tandem.schemas.base import JsonObject
 from tandem.settings import EgressSettings, Settings, ToolSettings
-from tandem.testing.egress_matrix import AnsweringBackend, RecordingBackend, matrix_client, redirect_to
+from tandem.testing.egress_matrix import AnsweringBackend, FailingBackend, RecordingBackend, matrix_client, redirect_to
 from tandem.testing.raw_server import serving
 from tools.http_request import READS, WRITES, offer
 from tools.offers import Offer, Supplies
@@ -156,6 +157,12 @@ async def test_after_a_failed_connection_a_read_may_be_repeated_and_a_write_must
     result = await (await tool(tmp_path, RecordingBackend(), name)).run({"url": ITEMS, "method": method}, CONTEXT)
     assert result.error is not None
     assert (result.error.code, result.error.retryable, "look before" in result.error.message) == ("connection_failed", is_retryable, not is_retryable)
+
+
+async def test_a_service_that_does_not_answer_in_time_is_told_so(tmp_path: Path) -> None:
+    result = await (await tool(tmp_path, FailingBackend(httpcore.ConnectTimeout()))).run({"url": ITEMS}, CONTEXT)
+    assert result.error is not None
+    assert (result.error.code, result.error.retryable, result.error.message) == ("timeout", True, "the service did not answer in time")
 
 
 async def test_a_write_is_not_repeated_where_a_redirect_leads(tmp_path: Path) -> None:

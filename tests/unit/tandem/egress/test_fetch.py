@@ -5,12 +5,13 @@ import gzip
 import ssl
 import tracemalloc
 
+import httpcore
 import pytest
 
 from tandem.egress import PUBLIC_WEB, WEBHOOKS, EgressRules, FetchLimits, GuardedClient, operated
 from tandem.errors import EgressDenied, SettingsInvalid
 from tandem.settings import EgressSettings
-from tandem.testing.egress_matrix import OK, PUBLIC, AnsweringBackend, RecordingBackend, matrix_client, redirect_to
+from tandem.testing.egress_matrix import OK, PUBLIC, AnsweringBackend, FailingBackend, RecordingBackend, matrix_client, redirect_to
 from tandem.testing.raw_server import answering, serving
 
 PAGE = "https://public.example/page"
@@ -114,6 +115,16 @@ async def test_a_redirect_written_in_chinese_letters_is_followed() -> None:
     backend = AnsweringBackend(redirect_to(location), OK)
 
     assert (await matrix_client(backend).fetch(PAGE)).url == "https://public.example/%E6%96%B0%E9%97%BB%20%E4%BB%8A%E5%A4%A9"
+
+
+async def test_a_redirect_in_an_old_encoding_is_followed_as_it_is_read() -> None:
+    backend = AnsweringBackend(redirect_to("/caf\xe9"), OK)
+    assert (await matrix_client(backend).fetch(PAGE)).url == "https://public.example/caf%C3%A9"
+
+
+async def test_a_server_that_does_not_take_the_connection_is_a_timeout() -> None:
+    with pytest.raises(TimeoutError):
+        await matrix_client(FailingBackend(httpcore.ConnectTimeout())).fetch(PAGE)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from tandem.egress import EgressRules, GuardedClient, Watch, operated, watched
 from tandem.errors import EgressDenied
 from tandem.settings import EgressSettings
-from tandem.testing.egress_matrix import PUBLIC, AnsweringBackend, RecordingBackend, matrix_client, redirect_to
+from tandem.testing.egress_matrix import PUBLIC, AnsweringBackend, FailingBackend, RecordingBackend, matrix_client, redirect_to
 from tandem.testing.raw_server import serving
 
 
@@ -115,17 +115,6 @@ async def test_a_compressed_answer_is_refused_unread() -> None:
     async with matrix_client(backend).http_client() as http:
         with pytest.raises(httpx.DecodingError, match="not asked for"):
             await http.get("https://public.example/")
-
-
-class FailingBackend(RecordingBackend):
-    """Fails every connection in the way it is told."""
-
-    def __init__(self, failure: Exception) -> None:
-        super().__init__()
-        self._failure = failure
-
-    async def connect_tcp(self, *args: object, **options: object) -> httpcore.AsyncNetworkStream:
-        raise self._failure
 
 
 @pytest.mark.parametrize(
