@@ -20,7 +20,16 @@ MCP_SEPARATOR: Final = "__"
 """Between the name of an MCP server and that of its tool; no tool of Tandem's own has it."""
 _PROVIDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "tools.python_exec": (PYTHON,),
+    "tools.python_full": ("python_full",),
     "tools.http_request": ("http_request", "http_write"),
+    "tools.calculator.tool": ("calculator",),
+    "tools.dates.tool": ("datetime",),
+    "tools.documents.tool": ("documents",),
+    "tools.sql.tool": ("sql",),
+    "tools.sql.tables_tool": ("table_query",),
+    "tools.people": ("ask_user",),
+    "tools.subtask": ("subtask",),
+    "tools.memory": ("memory_search", "memory_save"),
     "tools.web.search": ("web_search",),
     "tools.web.fetch": ("web_fetch",),
     "tools.mcp": (),

@@ -22,7 +22,7 @@ SPEC: Final = ToolSpec(
     description=(
         "Time and calendar. action=now: the time in `zone`; action=convert: `when` in `zone` to `to_zone`; action=add: `when` plus `duration` "
         "(months by the calendar, business days without weekends; a minus goes back); action=difference: from `when` to `until`; action=read: a "
-        "written date, its weekday and week. Dates in English or Chinese, zones by IANA name or city (Asia/Shanghai, 纽约) or offset; UTC when left out."
+        "written date, its weekday and week. Dates in English or Chinese, zones by IANA name, city (Asia/Shanghai, 纽约) or offset; else UTC."
     ),
     parameters={
         "type": "object",
