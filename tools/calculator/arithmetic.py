@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 from simpleeval import FeatureNotAvailable, FunctionNotDefined, InvalidExpression, NameNotDefined, SimpleEval
 
 from tools.confined.work import WorkRefused
-from tools.sql.naming import close_names
+from tools.naming import close_names
 
 _MOST_BITS: Final = 14_000
 """Of a numerator or denominator: what Python prints in its default limit of 4,300 digits."""

@@ -5,7 +5,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from tools.confined.work import WorkRefused
-from tools.sql.naming import close_names
+from tools.naming import close_names
 
 _CITIES: Final = {
     "beijing": "Asia/Shanghai",

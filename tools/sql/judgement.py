@@ -14,8 +14,8 @@ from sqlglot import exp
 from sqlglot.errors import ErrorLevel, SqlglotError
 
 from tools.confined.work import WorkRefused
+from tools.naming import close_names
 from tools.sql.allowed import FUNCTIONS, NODES, TYPES, UNNAMED, Dialect
-from tools.sql.naming import close_names
 
 MAX_QUERY_CHARS: Final = 10_000
 _TOO_DEEP: Final = "the query is nested too deeply; use WITH to name its parts"

@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 from tools.confined.work import Done, Json, WorkRefused
+from tools.naming import close_names
 from tools.sql.allowed import SQLITE_FUNCTIONS
 from tools.sql.cells import MAX_ROWS, cell
-from tools.sql.naming import close_names
 from tools.sql.statistics import add_statistics
 
 _SAMPLES = 3

@@ -13,10 +13,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tools.confined.work import WorkRefused
+from tools.naming import close_names
 from tools.sql.cells import MAX_CELL_CHARS, MAX_ROWS, Cell, cell
 from tools.sql.databases import Database, Source
 from tools.sql.judgement import Relations, judged
-from tools.sql.naming import close_names
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
