@@ -114,6 +114,8 @@ class LinkDefuser:
         return "".join([*parts, self._prose(line[at:])])
 
     def _prose(self, text: str) -> str:
+        # A backquote without its partner would pair with one of ours, and what we put into code would be out of it.
+        text = text.replace("`", "'")
         text = _AUTOLINK.sub(lambda found: found[0] if self._is_known(found[1]) else f"`{_coded(found[1])}`", text)
         text = _TARGET.sub(self._target, text)
         text = _TAG.sub(self._tag, text)
@@ -137,7 +139,7 @@ class LinkDefuser:
     def _tag(self, found: re.Match[str]) -> str:
         if self._is_known(found[1]):
             return found[0]
-        return f"`<{_coded(found[1])}{found[2]}`"
+        return f"`< {_coded(found[1])}{found[2]}`"  # the space: a tag in no place
 
     def _bare(self, text: str) -> str:
         """Addresses without markup, which pages turn into links; those within code or within a known target stay."""

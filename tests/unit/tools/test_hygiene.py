@@ -73,6 +73,7 @@ STRANGE = [
     "[click](http://evil.example/x)",
     "<img src=http://evil.example/x>",
     "<img src='http://evil.example/x'\n>",
+    "` <img src=http://evil.example/x>",
     "<http://evil.example/x>",
     "go to http://evil.example/x?d=1.",
     "`open\n` ![x](http://evil.example/x) `",
@@ -80,7 +81,7 @@ STRANGE = [
     "````\n```\n````\n![x](http://evil.example/x)",
     "- item\n  ```\nout\n[x](http://evil.example/x)",
 ]
-LIVE = re.compile(r"!\[[^\]]*\]\(|!\[[^\]]*\]\[|\]\(\s*<?(?!http://good\.example/a\.png)[^)\s]|^\s*\[[^\]]*\]:|(?<!`)<(?:img|http)", re.MULTILINE)
+LIVE = re.compile(r"!\[[^\]]*\]\(|!\[[^\]]*\]\[|\]\(\s*<?(?!http://good\.example/a\.png)[^)\s]|^\s*\[[^\]]*\]:|<(?:img|http)", re.MULTILINE)
 
 
 @pytest.mark.parametrize("text", STRANGE)
