@@ -117,3 +117,9 @@ async def test_a_server_that_the_operator_named_is_never_a_metadata_service_or_a
     url = f"http://{host}:9000/"
     with pytest.raises(EgressDenied):
         await check_target(url, settings(), MatrixResolver(), operated(url, "X"))
+
+
+@pytest.mark.parametrize("text", ["2606:2800:21f:cb07:6820:80da:af6b:8b2c%eth0", "fc00::1%eth0", "::1%lo"])
+def test_an_address_with_a_zone_is_neither_public_nor_private(text: str) -> None:
+    assert not is_public(ipaddress.ip_address(text))
+    assert not is_private(ipaddress.ip_address(text))
