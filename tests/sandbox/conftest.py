@@ -17,11 +17,12 @@ from typing import Any, cast
 
 import pytest
 
-from tools.sandbox.slots import UIDS
-
 REPOSITORY = Path(__file__).parents[2]
-ORDINARY_UID = 61_000
-"""Nobody's, and not among those that programs get."""
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+UIDS = range(60_880 + 32 * _WORKER, 60_912 + 32 * _WORKER)
+"""Of this process's programs alone, so that whatever runs under them was left by a test of this process."""
+ORDINARY_UID = 61_140 + _WORKER
+"""Nobody's either."""
 SECRET = "canary-2f7c1e"
 _LIMITS: Mapping[str, Any] = {"seconds": 10.0}
 _GONE_WITHIN_S = 1.0
@@ -110,20 +111,21 @@ set -e
 mount --make-rprivate /
 mount --bind "$1" "$4/python"; mount --bind "$2" "$4/project"; mount --bind "$3" "$4/site"; mount --bind "$3/../../../sandbox" "$4/packages"
 cd /
-exec setpriv --reuid=$5 --regid=$5 --clear-groups "$4/python/bin/$6" "$4/project/tests/sandbox/driver.py" "$4/packages"
+exec setpriv --reuid=$5 --regid=$5 --clear-groups "$4/python/bin/$6" "$4/project/tests/sandbox/driver.py" "$4/packages" $7 $8
 """
 """The interpreter and the tree may lie where only root comes (a pyenv under /root): the user sees them under open paths."""
 
 
 def _command_line(identity: str, view: Path) -> tuple[list[str], dict[str, str]]:
     site = Path(sys.prefix, "lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages")
+    bounds = [str(UIDS.start), str(UIDS.stop)]
     environ = {"PATH": os.environ["PATH"], "TANDEM_CANARY": SECRET, "LANG": "C.UTF-8"}
     if identity == "root" or os.geteuid() != 0:
-        return [sys.executable, "tests/sandbox/driver.py", str(Path(sys.prefix, "sandbox"))], {**environ, "PYTHONPATH": str(REPOSITORY)}
+        return [sys.executable, "tests/sandbox/driver.py", str(Path(sys.prefix, "sandbox")), *bounds], {**environ, "PYTHONPATH": str(REPOSITORY)}
     for name in ("python", "project", "site", "packages"):
         (view / name).mkdir()
     executable = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    arguments = [sys.base_prefix, str(REPOSITORY), str(site), str(view), str(ORDINARY_UID), executable]
+    arguments = [sys.base_prefix, str(REPOSITORY), str(site), str(view), str(ORDINARY_UID), executable, *bounds]
     paths = {"PYTHONPATH": f"{view}/project:{view}/site", "LD_LIBRARY_PATH": f"{view}/python/lib"}
     return ["unshare", "-m", "sh", "-c", _AS_USER, "sh", *arguments], {**environ, **paths}
 

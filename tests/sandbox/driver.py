@@ -17,6 +17,7 @@ from tools.sandbox.answer import Answer
 from tools.sandbox.limits import Limits
 from tools.sandbox.probe import open_sandbox
 from tools.sandbox.sandbox import Sandbox
+from tools.sandbox.slots import UidSlots
 
 
 def tell(message: dict[str, Any]) -> None:
@@ -42,9 +43,9 @@ async def run(sandbox: Sandbox, request: dict[str, Any]) -> dict[str, Any]:
     return told(answer, time.perf_counter() - started, resident_bytes() - before)
 
 
-async def serve(packages: Path) -> None:
+async def serve(packages: Path, uids: range) -> None:
     try:
-        sandbox = await open_sandbox(packages, Limits())
+        sandbox = replace(await open_sandbox(packages, Limits()), slots=UidSlots(uids=uids))
     except SandboxUnavailable as error:
         tell({"unavailable": error.message})
         return
@@ -55,4 +56,4 @@ async def serve(packages: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1])))
+    asyncio.run(serve(Path(sys.argv[1]), range(int(sys.argv[2]), int(sys.argv[3]))))
