@@ -20,6 +20,14 @@ COPY tools tools
 COPY ui ui
 # Editable: the name and version of the distribution, while the code stays where PYTHONPATH finds it first.
 RUN --mount=type=cache,target=/root/.cache/uv uv pip install --python /opt/venv/bin/python --no-deps --editable . && python -m compileall -q /app
+# The packages of the tool python_full, 270 MB. Its sandbox makes namespaces, which Docker forbids by default: without a runtime that allows them the
+# tool is not offered, and the packages would lie idle. Build with SANDBOX=true for one that does.
+ARG SANDBOX=false
+COPY requirements-sandbox.lock ./
+RUN --mount=type=cache,target=/root/.cache/uv if [ "$SANDBOX" = true ]; then \
+      uv pip install --python /opt/venv/bin/python --compile-bytecode --require-hashes --target /opt/venv/sandbox -r requirements-sandbox.lock \
+      && PYTHONPATH=/app /opt/venv/bin/python -m tools.sandbox.prepare /opt/venv/sandbox; \
+    fi
 
 FROM python:${PYTHON_VERSION}-slim-bookworm
 RUN groupadd --gid 10001 tandem && useradd --uid 10001 --gid tandem --home-dir /var/lib/tandem --no-create-home --shell /usr/sbin/nologin tandem \
