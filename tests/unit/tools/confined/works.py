@@ -60,7 +60,8 @@ def deaf() -> object:
 
 
 def look() -> object:
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # noqa: S108 - without `dir` it tries to write first
+    # Without `dir` it tries to write first.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         try:
             Path(folder, "canary").write_text("x", encoding="ascii")
             can_write = True
