@@ -74,7 +74,7 @@ _REMEDIES: Final = {
     "ModuleNotFoundError": f"only these modules exist: {', '.join(MODULES)}; write the rest in plain Python",
     "PermissionError": _NO_FILES,
     "FileNotFoundError": _NO_FILES,
-    "NameError": "define it first; input(), __import__ and exec do not exist here",
+    "NameError": "define it first; input() and __import__ do not exist here",
 }
 
 
