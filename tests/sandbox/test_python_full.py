@@ -1,6 +1,7 @@
 """The tool python_full on this machine's own sandbox: what programs can do, what comes back, and that calls end when they must."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
@@ -177,6 +178,17 @@ def test_a_cancelled_call_kills_its_program_and_what_that_started(loop: asyncio.
 
     assert loop.run(cancel()) < 5
     assert memory_of_children() == 0
+
+
+def test_no_control_group_is_left_after_a_program_that_had_to_be_killed(loop: asyncio.Runner, sandbox: Sandbox) -> None:
+    if sandbox.groups is None:
+        pytest.skip("no control groups can be made here")
+    limited = replace(sandbox, limits=replace(LIMITS, seconds=0.3))
+
+    answers = [loop.run(limited.run("while True:\n    pass", {})) for _ in range(3)]
+
+    assert {answer.cause for answer in answers} == {"time"}
+    assert [folder for parent in sandbox.groups.parents for folder in parent.glob(f"tandem-sandbox-{os.getpid()}-*")] == []
 
 
 def test_a_call_that_is_cancelled_before_it_begins_leaves_nothing(loop: asyncio.Runner, sandbox: Sandbox) -> None:

@@ -6,6 +6,7 @@ Knows no sandbox: any process can be put into a group.
 
 import os
 import tempfile
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Final
 
 _PREFIX: Final = "tandem-sandbox-"
 _FILES: Final = Path("/sys/fs/cgroup")
+_LEAVE_S: Final = 2.0
+_LOOK_EVERY_S: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,17 @@ class Group:
         return False
 
     def remove(self) -> bool:
-        """Whether it is gone; it stays while a process is in it."""
-        for folder in self.folders:
-            with suppress(OSError):
-                folder.rmdir()
-        return not any(folder.exists() for folder in self.folders)
+        """Whether it is gone. A killed tree takes some milliseconds to leave it; what stays longer is swept at the next start."""
+        ends_at = time.monotonic() + _LEAVE_S
+        while True:
+            for folder in self.folders:
+                with suppress(OSError):
+                    folder.rmdir()
+            if not any(folder.exists() for folder in self.folders):
+                return True
+            if time.monotonic() >= ends_at or not any((folder / "cgroup.procs").exists() for folder in self.folders):
+                return False
+            time.sleep(_LOOK_EVERY_S)
 
 
 @dataclass(frozen=True, slots=True)
