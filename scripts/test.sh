@@ -28,7 +28,8 @@ stage() { # NAME PYTEST-ARGUMENTS...
 }
 cover=(--cov --cov-append --cov-report=)
 
-stage unit -n 2 --disable-socket --allow-unix-socket --allow-hosts=127.0.0.1,::1 "${cover[@]}" tests/unit tests/test_packaging.py tests/test_public_api.py
+stage unit -n 2 --disable-socket --allow-unix-socket --allow-hosts=127.0.0.1,::1 "${cover[@]}" --ignore tests/unit/tools tests/unit tests/test_packaging.py tests/test_public_api.py
+stage tools -n 2 "${cover[@]}" tests/unit/tools
 stage contract -n 2 "${cover[@]}" tests/contract
 stage integration -n 2 --dist loadscope "${cover[@]}" tests/integration
 stage sandbox -n 2 "${cover[@]}" tests/sandbox
@@ -38,7 +39,7 @@ stage docs tests/docs
 stage end-to-end tests/e2e
 stage chaos -n 2 --dist loadgroup tests/chaos
 
-printf '\n== coverage of the first five stages\n'
+printf '\n== coverage of the first six stages\n'
 $python -m coverage report --skip-covered --skip-empty --sort=cover --fail-under=90 | tail -n 40 || {
   failed=1
   echo 'coverage: the report failed, or less than 90 % is covered' >>"$scratch/failures"

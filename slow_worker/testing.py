@@ -172,7 +172,6 @@ class Workshop:
         services = replace(self.services, toolbox=Toolbox(tools))
         return replace(self, services=services, runner=replace(self.runner, open_context=services.open_context))
 
-
     def with_tool_settings(self, tools: ToolSettings) -> "Workshop":
         """The same workshop with other rules for its tools."""
         services = replace(self.services, settings=self.services.settings.model_copy(update={"tools": tools}))

@@ -1,18 +1,24 @@
 """The ports with small suites: clocks, classifiers, tools."""
 
 from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Final
 
 import pytest
 from pydantic import JsonValue
 
 from router.artifacts import load_classifier
+from tandem.egress import GuardedClient
+from tandem.ids import IdFactory
 from tandem.ports import Classifier, Clock, Tool
+from tandem.settings import Settings, ToolSettings
 from tandem.telemetry import SystemClock
 from tandem.testing.clock import FakeClock
 from tandem.testing.suites.classifier import ClassifierConformance
 from tandem.testing.suites.clock import ClockConformance
 from tandem.testing.suites.tool import ToolConformance
-from tools.registry import offered_tools, tool_names
+from tools.offers import Supplies
+from tools.registry import offered_tools
 
 
 class TestClocks(ClockConformance):
@@ -28,10 +34,20 @@ class TestLinearClassifier(ClassifierConformance):
         return load_classifier()
 
 
+ARGUMENTS: Final[dict[str, dict[str, JsonValue]]] = {
+    "python": {"code": "6 * 7"},
+    "python_full": {"code": "6 * 7"},
+    "calculator": {"expression": "6 * 7"},
+    "datetime": {"action": "now", "zone": "Asia/Shanghai"},
+}
+"""Of the tools that need nothing but themselves; the others' suites stand beside their tests."""
+
+
 class TestTools(ToolConformance):
-    @pytest.fixture(params=sorted(tool_names()))
-    async def tool(self, request: pytest.FixtureRequest) -> AsyncGenerator[Tool]:
-        toolbox = offered_tools()
+    @pytest.fixture(params=sorted(ARGUMENTS))
+    async def tool(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Tool]:
+        settings = Settings(home=tmp_path, tools=ToolSettings(offer=[request.param]))
+        toolbox = await offered_tools(Supplies(settings, GuardedClient(settings.egress), IdFactory(now_ms=lambda: 0)))
         try:
             yield toolbox[request.param]
         finally:
@@ -39,5 +55,4 @@ class TestTools(ToolConformance):
 
     @pytest.fixture
     def good_arguments(self, tool: Tool) -> dict[str, JsonValue]:
-        arguments: dict[str, dict[str, JsonValue]] = {"python": {"code": "6 * 7"}}
-        return arguments[tool.spec.name]
+        return ARGUMENTS[tool.spec.name]
