@@ -61,7 +61,10 @@ _WRITE: Final[dict[Language, str]] = {
         "Task:\n{task}{draft}\n\nWrite the answer to the task from what was found above, and from nothing else where it is about facts. "
         "Keep every requirement of the task. {cite}If a part of the task was not found, say which."
     ),
-    "zh": "任务：\n{task}{draft}\n\n请根据上面找到的内容写出任务的答案，涉及事实时不要使用其他内容。满足任务的每一项要求。{cite}如果任务的某一部分没有找到，请说明是哪一部分。",
+    "zh": (
+        "任务：\n{task}{draft}\n\n请根据上面找到的内容写出任务的答案，涉及事实时不要使用其他内容。"
+        "满足任务的每一项要求。{cite}如果任务的某一部分没有找到，请说明是哪一部分。"
+    ),
 }
 _CITE: Final[dict[Language, str]] = {
     "en": "After each fact put the number of its source, like [1]. ",
