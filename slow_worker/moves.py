@@ -17,6 +17,7 @@ from tandem.schemas.tools import ToolSpec
 _KEPT: Final = frozenset({"type", "properties", "required", "items", "enum", "const", "anyOf", "oneOf", "additionalProperties"})
 """Keywords that servers turn into a grammar. Lengths and patterns make slow grammars; the tool itself checks them afterwards."""
 _DEEPEST: Final = 6
+_ONE_ADDRESS: Final = "^https?://[^ ]+$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Move:
 def move_schema(specs: Sequence[ToolSpec]) -> JsonObject:
     """JSON Schema of a turn: one of the calls, or the answer."""
     calls: list[JsonValue] = [
-        _object({"tool": {"type": "string", "enum": [spec.name]}, "arguments": _plain(spec.parameters)}, ["tool", "arguments"]) for spec in specs
+        _object({"tool": {"type": "string", "enum": [spec.name]}, "arguments": _arguments_of(spec)}, ["tool", "arguments"]) for spec in specs
     ]
     return {"anyOf": [*calls, _object({"answer": {"type": "string"}}, ["answer"])]}
 
@@ -51,6 +52,16 @@ def read_move(text: str) -> tuple[Move | None, str]:
     if answer is None:
         return None, 'the reply has neither "tool" nor "answer"'
     return Move(answer=answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)), ""
+
+
+def _arguments_of(spec: ToolSpec) -> JsonObject:
+    """The tool's parameters; an address is one address: small models put all that they mean to read into one call."""
+    plain = _plain(spec.parameters)
+    properties = plain.get("properties")
+    if isinstance(properties, dict):
+        addresses: JsonObject = {name: {"type": "string", "pattern": _ONE_ADDRESS} for name in spec.url_arguments if name in properties}
+        plain["properties"] = {**properties, **addresses}
+    return plain
 
 
 def _arguments(value: JsonValue) -> JsonObject | None:

@@ -22,6 +22,7 @@ LEAST_ROOM: Final = 400
 """Tokens that the newest answer of a tool gets even where the context is full; the server may then refuse the prompt."""
 _SLACK: Final = 64
 _LINE_CHARS: Final = 160
+_NEWEST_CALL_CHARS: Final = 4_000
 _MOST_TOOLS: Final = 24
 _LONGEST_ENUM: Final = 8
 _CONTEXT_MESSAGES: Final = 4
@@ -46,8 +47,8 @@ _PLAN: Final[dict[Language, str]] = {"en": "\n\nSteps:\n{steps}", "zh": "\n\n步
 _ANSWERED: Final[dict[Language, str]] = {"en": "Answer of {tool}:\n{text}{sources}", "zh": "{tool} 的结果：\n{text}{sources}"}
 _FAILED: Final[dict[Language, str]] = {"en": "{tool} failed:\n{text}", "zh": "{tool} 失败：\n{text}"}
 _REPEATED: Final[dict[Language, str]] = {
-    "en": "You made this very call before; its answer is shown again. Use it, do something else, or answer.\n",
-    "zh": "这个调用之前已经做过，下面再次给出它的结果。请使用该结果，换一种做法，或直接回答。\n",
+    "en": "This brought nothing new: you have had this very answer before. Use it, do something else, or answer.\n",
+    "zh": "这次调用没有带来新内容：下面的结果之前已经得到过。请使用该结果，换一种做法，或直接回答。\n",
 }
 _SOURCES: Final[dict[Language, str]] = {"en": "\nSources: {sources}", "zh": "\n来源：{sources}"}
 _REPAIR: Final[dict[Language, str]] = {
@@ -59,16 +60,20 @@ _FOUND: Final[dict[Language, str]] = {"en": "What was found:\n{blocks}", "zh": "
 _WRITE: Final[dict[Language, str]] = {
     "en": (
         "Task:\n{task}{draft}\n\nWrite the answer to the task from what was found above, and from nothing else where it is about facts. "
-        "Keep every requirement of the task. {cite}If a part of the task was not found, say which."
+        "Keep every requirement of the task. {cite}{made}If a part of the task was not found, say which."
     ),
     "zh": (
         "任务：\n{task}{draft}\n\n请根据上面找到的内容写出任务的答案，涉及事实时不要使用其他内容。"
-        "满足任务的每一项要求。{cite}如果任务的某一部分没有找到，请说明是哪一部分。"
+        "满足任务的每一项要求。{cite}{made}如果任务的某一部分没有找到，请说明是哪一部分。"
     ),
 }
 _CITE: Final[dict[Language, str]] = {
     "en": "After each fact put the number of its source, like [1]. ",
     "zh": "每个事实后面注明来源编号，例如 [1]。",
+}
+_MADE: Final[dict[Language, str]] = {
+    "en": "The tools have made these files, which the reader gets with the answer: {files}. Name them where the task asks for them. ",
+    "zh": "工具已生成以下文件，会随答案一起交给读者：{files}。任务要求的地方请写明文件名。",
 }
 _DRAFT: Final[dict[Language, str]] = {"en": "\n\nDraft:\n{draft}", "zh": "\n\n草稿：\n{draft}"}
 _SHORT: Final[dict[Language, str]] = {
@@ -116,7 +121,9 @@ def final_messages(desk: Desk, room: int, draft: str) -> list[ChatMessage]:
     language = desk.task.language
     cite = _CITE[language] if desk.sources else ""
     shown = _DRAFT[language].format(draft=draft) if draft else ""
-    return _closing(desk, room, _WRITE[language].format(task=cut(desk.task.text), draft=shown, cite=cite))
+    files = ", ".join(dict.fromkeys(cleaned(name) for act in desk.acts for name in act.files))
+    made = _MADE[language].format(files=files) if files else ""
+    return _closing(desk, room, _WRITE[language].format(task=cut(desk.task.text), draft=shown, cite=cite, made=made))
 
 
 def form_messages(desk: Desk, room: int, form: str) -> list[ChatMessage]:
@@ -125,14 +132,15 @@ def form_messages(desk: Desk, room: int, form: str) -> list[ChatMessage]:
 
 
 def tool_line(spec: ToolSpec) -> str:
-    """A tool in one line: name, arguments, first sentence."""
+    """A tool in one line: name, arguments, first sentence, and a call: a small model that sees only the signature fills in every argument."""
     parameters = spec.parameters
     properties = cast("Mapping[str, JsonValue]", parameters.get("properties") or {})
     required = cast("Sequence[str]", parameters.get("required") or ())
     arguments = ", ".join(_argument(name, properties[name], is_needed=name in required) for name in properties)
     text = cleaned(spec.description).replace("\n", " ").strip()
     sentence = text if len(text) <= _LINE_CHARS else f"{text[:_LINE_CHARS].rsplit(' ', 1)[0]} …"
-    return f"- {spec.name}({arguments}): {sentence}"
+    shown = next((text for each in spec.examples if len(text := json.dumps(each.arguments, ensure_ascii=False)) <= _LINE_CHARS), "")
+    return f"- {spec.name}({arguments}): {sentence}" + (f" Example arguments: {shown}" if shown else "")
 
 
 def fitting(desk: Desk, room: int) -> list[tuple[Act, str]]:
@@ -171,7 +179,10 @@ _SYSTEM_OF_WRITER: Final[dict[Language, str]] = {
 
 def _exchange(desk: Desk, act: Act, text: str) -> list[ChatMessage]:
     said = json.dumps({"tool": act.tool, "arguments": act.arguments}, ensure_ascii=False)
-    return [ChatMessage(role="assistant", content=_short(said)), ChatMessage(role="user", content=_block(desk, act, text))]
+    # A small model that mends its newest call copies it, the mark of a cut included.
+    most = _NEWEST_CALL_CHARS if act is desk.acts[-1] else 2 * _LINE_CHARS
+    shown = said if len(said) <= most else f"{said[:most]} …"
+    return [ChatMessage(role="assistant", content=shown), ChatMessage(role="user", content=_block(desk, act, text))]
 
 
 def _block(desk: Desk, act: Act, text: str) -> str:
@@ -198,10 +209,6 @@ def _overhead(desk: Desk, act: Act) -> int:
 def _line(act: Act) -> str:
     text = " ".join(act.text.split())
     return text if len(text) <= _LINE_CHARS else f"{text[:_LINE_CHARS]} …"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 2 * _LINE_CHARS else f"{text[: 2 * _LINE_CHARS]} …"
 
 
 def _cut_to(text: str, tokens: int) -> str:

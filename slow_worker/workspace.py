@@ -103,9 +103,11 @@ class Act(Wire):
     sources: list[int] = Field(default_factory=list[int])
     """Numbers of the job's sources that the answer brought."""
     repeats: int | None = None
-    """The earlier turn whose answer was shown again because the call was the same."""
+    """The earlier turn whose answer this is again: the call was the same, or brought the same words."""
     is_program: bool = False
     """The tool ran a program or a query: its value was computed."""
+    files: list[str] = Field(default_factory=list[str])
+    """Names of the files that the call left with the job."""
 
 
 class Conclusion(Wire):

@@ -13,15 +13,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from pydantic import JsonValue
 from pydantic_monty import AsyncMonty, Monty, MontyCrashedError, MontyError, MontyRuntimeError, MontySyntaxError, ResourceLimits
 
 from tandem.errors import SandboxUnavailable, ToolFailed
 from tandem.ports import Shelf, ToolContext
-from tandem.schemas.tools import ToolResult, ToolSpec
+from tandem.schemas.tools import ToolExample, ToolResult, ToolSpec
 from tandem.telemetry import get_logger
+from tools.attached import MOST_FILES, files_for
 from tools.base import as_json, refused
 from tools.offers import Offer, Supplies
 from tools.sandbox.memory_files import ReadableFiles
@@ -34,7 +35,7 @@ SPEC: Final = ToolSpec(
     name="python",
     description=(
         "Runs Python and returns the value of solve() if defined, else of the last expression, else what was printed. "
-        f"Modules: {', '.join(MODULES)}. `files` lets it read files of this job with open(name). No other files, no network, no class inheritance, "
+        f"Modules: {', '.join(MODULES)}. It may read files of this job with open(name). No other files, no network, no class inheritance, "
         "no yield, no del."
     ),
     parameters={
@@ -44,9 +45,9 @@ SPEC: Final = ToolSpec(
             "files": {
                 "type": "array",
                 "items": {"type": "string", "minLength": 1, "maxLength": 200},
-                "maxItems": 8,
+                "maxItems": MOST_FILES,
                 "uniqueItems": True,
-                "description": "Names of this job's files that the program reads.",
+                "description": "Names of this job's files that the program reads; left out, those that it names.",
             },
         },
         "required": ["code"],
@@ -57,6 +58,7 @@ SPEC: Final = ToolSpec(
     max_output_bytes=32_000,
     max_output_tokens=2_000,
     needs=["sandbox"],
+    examples=[ToolExample(arguments={"code": "def solve():\n    return 12 * 7"})],
 )
 
 _DEFINES_SOLVE: Final = re.compile(r"^(?:async )?def solve\(", re.MULTILINE)
@@ -150,7 +152,7 @@ class PythonTool:
 
     async def run(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> ToolResult:
         try:
-            files = await self._brought(context.shelf, cast("list[str]", arguments.get("files") or []))
+            files = await self._brought(context.shelf, await files_for(str(arguments["code"]), arguments, context.shelf))
         except ToolFailed as error:
             return refused(error.message, "file_not_available")
         printed = _Printed(self._limits.stdout_chars)

@@ -7,13 +7,14 @@ should read when its program fails; how the program is confined is ``tools/sandb
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Final, cast
+from typing import Final
 
 from pydantic import JsonValue
 
 from tandem.errors import SandboxUnavailable, ToolFailed
 from tandem.ports import Shelf, ToolContext
-from tandem.schemas.tools import ToolResult, ToolSpec
+from tandem.schemas.tools import ToolExample, ToolResult, ToolSpec
+from tools.attached import MOST_FILES, files_for
 from tools.base import as_json, refused
 from tools.offers import Offer, Supplies
 from tools.sandbox.answer import Answer, Cause, Fault, Made, ProgramRunner
@@ -28,7 +29,7 @@ SPEC: Final = ToolSpec(
     name="python_full",
     description=(
         "Runs a program in full Python with NumPy, pandas, SymPy and Matplotlib; returns the value of solve() if defined and not called, else of the "
-        "last expression, else what was printed. `files` puts files of this job into the working folder. Files that the program writes there "
+        "last expression, else what was printed. Files of this job that it names lie in the working folder. Files that the program writes there "
         "are kept with the job, and open Matplotlib figures as plot-1.png, plot-2.png. No network, no pip, nothing stays for the next call."
     ),
     parameters={
@@ -38,9 +39,9 @@ SPEC: Final = ToolSpec(
             "files": {
                 "type": "array",
                 "items": {"type": "string", "minLength": 1, "maxLength": 200},
-                "maxItems": 16,
+                "maxItems": MOST_FILES,
                 "uniqueItems": True,
-                "description": "Names of this job's files that the program opens by the same names.",
+                "description": "Names of this job's files to put there; left out, those that the program names.",
             },
         },
         "required": ["code"],
@@ -51,6 +52,7 @@ SPEC: Final = ToolSpec(
     max_output_bytes=64_000,
     max_output_tokens=4_000,
     needs=["sandbox"],
+    examples=[ToolExample(arguments={"code": "import pandas as pd\nprint(pd.read_csv('data.csv').describe())"}, note="looks at a file of the job")],
 )
 
 _CAUSES: Final[Mapping[Cause, str]] = {
@@ -104,13 +106,13 @@ class PythonFullTool:
         return SPEC
 
     async def run(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> ToolResult:
-        names = cast("list[str]", arguments.get("files") or [])
+        code = str(arguments["code"])
         try:
-            files = await self._brought(context.shelf, names)
+            files = await self._brought(context.shelf, await files_for(code, arguments, context.shelf))
         except ToolFailed as error:
             return refused(error.message, "file_not_available")
         try:
-            answer = await self._in_turn(str(arguments["code"]), files)
+            answer = await self._in_turn(code, files)
         except (TimeoutError, BlockingIOError):
             return refused("no sandbox became free in time; try again", "sandbox_busy", retryable=True)
         except SandboxUnavailable as error:

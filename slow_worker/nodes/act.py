@@ -38,6 +38,9 @@ _MOST_FAILURES: Final = 4
 """Turns in a row that bring nothing, after which no more are made."""
 _MOST_REJECTIONS: Final = 3
 """Rejected calls after which people are not asked again: whoever tires people out must not win."""
+_READS: Final = frozenset({"read_internal", "read_external"})
+_TELLING_CHARS: Final = 200
+"""Shorter answers may well be the same and mean something else: a count, an acknowledgement."""
 _FINAL_FAULTS: Final = frozenset({"not_approved", "not_allowed", "invalid_arguments", "unknown_tool", "outcome_unknown", "no_budget", "too_deep"})
 """Faults that the very same call would meet again."""
 
@@ -147,15 +150,18 @@ async def _carried_out(turn: _Turn, tool: str, arguments: JsonObject, context: J
     sources = Sources(turn.sources)
     numbers = sources.add(called.result.citations) if called.result.ok else []
     spec = context.tools[tool].spec if tool in context.tools else None
+    text = _text(called.result)[:_LONGEST_TEXT]
     made = Act(
         number=turn.number,
         tool=tool[:64],
         arguments=arguments,
         ok=called.result.ok,
         code=called.result.error.code if called.result.error else "",
-        text=_text(called.result)[:_LONGEST_TEXT],
+        text=text,
         sources=numbers,
         is_program=spec is not None and spec.side_effect == "exec",
+        files=called.result.artifacts,
+        repeats=_same_answer(turn, tool, text) if called.result.ok and spec is not None and spec.side_effect in _READS else None,
     )
     return turn.update(acts=[*turn.acts, made], sources=sources.all, authority=called.authority)
 
@@ -167,6 +173,15 @@ def _same_call(turn: _Turn, tool: str, arguments: JsonObject) -> Act | None:
         if earlier.repeats is None and earlier.tool == tool and (earlier.ok or earlier.code in _FINAL_FAULTS) and digest(earlier.arguments) == wanted:
             return earlier
     return None
+
+
+def _same_answer(turn: _Turn, tool: str, text: str) -> int | None:
+    """The earlier turn that read the very same words by another call: small models ask a page once for each thing that they want of it."""
+    if len(text) < _TELLING_CHARS:
+        return None
+    return next(
+        (earlier.number for earlier in turn.acts if earlier.ok and earlier.repeats is None and (earlier.tool, earlier.text) == (tool, text)), None
+    )
 
 
 def _text(result: ToolResult) -> str:

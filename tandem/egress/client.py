@@ -43,6 +43,8 @@ class FetchLimits:
     """Longest body, decompressed; a longer one is cut and marked."""
     max_redirects: int = 5
     """0 returns a redirect as it came."""
+    may_leave_host: bool = True
+    """Whether a redirect may lead to another host; the same host's other scheme is no other."""
 
 
 FETCH_LIMITS: Final = FetchLimits()
@@ -161,7 +163,7 @@ class GuardedClient:
                     raise EgressDenied("this host gets a secret, which is never sent over plain http; use 'https'", rule="scheme")
             response = await self._send(target, hop, limits.max_bytes, watch, secret=secret if hop.is_home else None)
             with _told(watch, hop.url):
-                following = next_hop(hop, target, response.status, response.headers.get("location")) if limits.max_redirects else None
+                following = _following(hop, target, response, limits) if limits.max_redirects else None
             if following is None:
                 return response
             hop = following
@@ -215,6 +217,13 @@ def translated() -> Generator[None]:
         raise TimeoutError(type(error).__name__) from None
     except (httpcore.NetworkError, httpcore.ProtocolError) as error:
         raise ConnectionError(type(error).__name__) from None
+
+
+def _following(hop: Hop, target: Target, response: Response, limits: FetchLimits) -> Hop | None:
+    following = next_hop(hop, target, response.status, response.headers.get("location"))
+    if following is not None and not limits.may_leave_host and origin_of(following.url).host != target.host:
+        raise EgressDenied("the server redirects to another host, where this request may not go; ask for that address itself", rule="redirect")
+    return following
 
 
 __all__ = ["FETCH_LIMITS", "MAX_RESPONSE_BYTES", "USER_AGENT", "FetchLimits", "GuardedClient", "HttpClient", "Response", "translated"]

@@ -82,14 +82,20 @@ class WebFetch:
     async def run(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> ToolResult:
         start, sought = int(cast("int", arguments.get("start", 0))), str(arguments.get("find", "")).strip()
         try:
-            page = await self._pages.read(str(arguments["url"]).strip(), (context.tenant, context.job_id), is_known=bool(start or sought))
+            page = await self._pages.read(
+                str(arguments["url"]).strip(),
+                (context.tenant, context.job_id),
+                is_known=bool(start or sought),
+                # The known address was judged, not wherever its server sends a job that strangers talk to.
+                may_leave_host=not context.tainted_by,
+            )
         except FetchFailed as failure:
             return refused(failure.message, failure.code, retryable=failure.retryable)
         except WorkRefused as error:
             return refused(error.message, error.code)
         chars = int(cast("int", arguments.get("max_chars", DEFAULT_CHARS)))
         tokens = MOST_TOKENS if "max_chars" in arguments else DEFAULT_TOKENS
-        if sought:
+        if sought and len(page.text) > window(page.text, 0, chars, tokens).end:
             # Indexing a long page is a tenth of a second of pure Python.
             found = await asyncio.to_thread(passages_about, page.text, sought, chars, tokens)
             return _with_links(_found(page, sought, found), page, arguments)

@@ -62,7 +62,7 @@ class Pages:
         """End the child processes."""
         await self._reading.close()
 
-    async def read(self, url: str, reader: Reader, *, is_known: bool) -> WebPage:
+    async def read(self, url: str, reader: Reader, *, is_known: bool, may_leave_host: bool = True) -> WebPage:
         """The page; where ``is_known``, the one this reader read a little while ago, if that is so.
 
         Raises:
@@ -73,15 +73,15 @@ class Pages:
             return kept
         # It imports its parsers while the network is waited for.
         await self._reading.warm()
-        page = await self._read(url)
+        page = await self._read(url, may_leave_host=may_leave_host)
         self._keep(url, reader, page)
         return page
 
-    async def _read(self, url: str) -> WebPage:
-        response = await self._retrieval.get(url, MAX_PAGE_BYTES)
+    async def _read(self, url: str, *, may_leave_host: bool) -> WebPage:
+        response = await self._retrieval.get(url, MAX_PAGE_BYTES, may_leave_host=may_leave_host)
         kind = kind_of(response.headers.get("content-type"), response.body)
         if kind == "pdf":
-            return await self._pdf(url, response)
+            return await self._pdf(url, response, may_leave_host=may_leave_host)
         request = {"kind": kind, "charset": charset_of(response.headers.get("content-type")), "url": response.url}
         try:
             done = await self._reading.run(request, [response.body])
@@ -96,10 +96,10 @@ class Pages:
             page = replace(page, notes=("the page is very long; only its beginning was read",))
         return page
 
-    async def _pdf(self, url: str, response: Response) -> WebPage:
+    async def _pdf(self, url: str, response: Response, *, may_leave_host: bool) -> WebPage:
         if response.is_truncated:
             # A PDF begins at its end: half of one cannot be read.
-            response = await self._retrieval.get(url, MAX_PDF_BYTES)
+            response = await self._retrieval.get(url, MAX_PDF_BYTES, may_leave_host=may_leave_host)
         try:
             read = await extract("page.pdf", "application/pdf", response.body, self._documents)
         except WorkRefused as error:

@@ -4,6 +4,7 @@ Knows no format. ``robots.txt`` is not read: a fetch is one page that a person's
 is.
 """
 
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -42,11 +43,12 @@ class Retrieval:
         self._clock = clock
         self._hosts = HostSlots(PER_HOST)
 
-    async def get(self, url: str, max_bytes: int) -> Response:
+    async def get(self, url: str, max_bytes: int, *, may_leave_host: bool) -> Response:
         """The answer, with a status of success. Raises ``FetchFailed``."""
+        limits = FetchLimits(max_bytes=max_bytes, may_leave_host=may_leave_host)
         deadline = self._clock.monotonic() + TOTAL_S
         async with self._hosts.of(urlsplit(url).netloc.lower()):
-            response = await self._once(url, max_bytes, deadline)
+            response = await self._once(url, limits, deadline)
             if response.status in _PLEASE_WAIT:
                 wait_s = retry_after_s(response.headers.get("retry-after"), self._clock.now())
                 wait_s = _DEFAULT_WAIT_S if wait_s is None else wait_s
@@ -55,15 +57,15 @@ class Retrieval:
                         "site_busy", f"the site answers {response.status} and asks to wait {wait_s:.0f} s; use another page", retryable=True
                     )
                 await self._clock.sleep(wait_s)
-                response = await self._once(url, max_bytes, deadline)
+                response = await self._once(url, limits, deadline)
         _require_success(response.status)
         return response
 
-    async def _once(self, url: str, max_bytes: int, deadline: float) -> Response:
+    async def _once(self, url: str, limits: FetchLimits, deadline: float) -> Response:
         left_s = min(ONE_REQUEST_S, deadline - self._clock.monotonic())
         try:
             return await self._egress.fetch(
-                url, headers={"User-Agent": USER_AGENT, "Accept": _ACCEPT}, limits=FetchLimits(timeout_s=max(left_s, 0.001), max_bytes=max_bytes)
+                url, headers={"User-Agent": USER_AGENT, "Accept": _ACCEPT}, limits=replace(limits, timeout_s=max(left_s, 0.001))
             )
         except EgressDenied as error:
             raise FetchFailed(error.code, f"{error.message}; only public web pages can be fetched") from None

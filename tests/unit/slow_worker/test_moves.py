@@ -76,3 +76,13 @@ def test_lengths_patterns_and_references_stay_out_of_the_grammar() -> None:
     assert plain == {"type": "object", "properties": {"code": {"type": "string"}}}
     assert loose == {"type": "object"}
     assert "maxLength" not in json.dumps(move_schema([spec("a", long)]))
+
+
+def test_an_address_is_told_to_be_one_address() -> None:
+    parameters = {"type": "object", "properties": {"url": {"type": "string"}, "find": {"type": "string"}}, "required": ["url"]}
+    page = spec("web_fetch", parameters).model_copy(update={"url_arguments": ["url"]})
+
+    schema = json.dumps(move_schema([page]))
+
+    assert '"url": {"type": "string", "pattern": "^https?://[^ ]+$"}' in schema
+    assert '"find": {"type": "string"}' in schema

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from slow_worker.budget import prompt_tokens
 from slow_worker.tool_prompts import LEAST_ROOM, Desk, final_messages, fitting, offered_specs, tool_line, turn_messages
 from slow_worker.workspace import Act, Language, Task
-from tandem.schemas.tools import Citation, ToolSpec
+from tandem.schemas.tools import Citation, ToolExample, ToolSpec
 
 PARAMETERS = {
     "type": "object",
@@ -35,6 +35,32 @@ def desk(*texts: str, language: Language = "en", steers: tuple[str, ...] = ()) -
 
 def test_a_tool_is_one_line() -> None:
     assert tool_line(spec()) == "- documents(action: list|read, name?): Reads files."
+
+
+def test_a_tool_shows_its_first_short_example() -> None:
+    examples = [ToolExample(arguments={"action": "read", "name": "x" * 200}), ToolExample(arguments={"action": "list"})]
+    line = tool_line(spec().model_copy(update={"examples": examples}))
+
+    assert line.endswith('Reads files. Example arguments: {"action": "list"}')
+
+
+def test_the_writer_is_told_of_the_files_that_were_made() -> None:
+    drawn = Act(number=1, tool="python_full", arguments={}, ok=True, text="19370", files=["plot-1.png"])
+    for language, words in (("en", "with the answer: plot-1.png."), ("zh", "一起交给读者：plot-1.png。")):
+        task = Task(text="?", kind="open", language=language)
+        assert words in final_messages(Desk(task, [], [drawn], [], "m4rk"), 3_000, "")[-1].content
+
+
+def test_the_newest_call_is_shown_whole_and_older_ones_cut() -> None:
+    code = {"code": "x = 1\n" * 100}
+    acts = [Act(number=number, tool="python_full", arguments=code, ok=False, code="runtime_error", text="no") for number in (1, 2)]
+    said = [
+        message.content
+        for message in turn_messages(Desk(desk().task, [spec()], acts, [], "m4rk"), 3_000, is_last=False)
+        if message.role == "assistant"
+    ]
+
+    assert [text.endswith("…") for text in said] == [True, False]
 
 
 def test_a_description_is_cut_and_loses_what_nobody_sees() -> None:

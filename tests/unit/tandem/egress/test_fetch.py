@@ -145,6 +145,16 @@ async def test_a_redirect_to_where_nobody_may_go_is_refused(url: str, word: str)
     assert backend.dialled == [(PUBLIC, 443)]
 
 
+async def test_a_request_that_may_not_leave_its_host_is_not_led_to_another() -> None:
+    limits = FetchLimits(may_leave_host=False)
+    backend = AnsweringBackend(redirect_to("https://start.example/"))
+    with pytest.raises(EgressDenied, match="to another host"):
+        await matrix_client(backend).fetch(PAGE, limits=limits)
+    assert backend.dialled == [(PUBLIC, 443)]
+
+    assert (await matrix_client(AnsweringBackend(redirect_to("/there"), OK)).fetch(PAGE, limits=limits)).url == "https://public.example/there"
+
+
 async def test_redirects_without_end_are_an_error() -> None:
     backend = AnsweringBackend(redirect_to("/again"))
     with pytest.raises(ConnectionError, match="more than 5 times"):

@@ -201,7 +201,7 @@ async def test_a_query_cannot_see_another_tenants_table(tool: Tool) -> None:
     assert "no table" in said(await tool.run({"action": "query", "query": "SELECT * FROM sales_2026"}, other))
 
 
-CELLS = st.text(st.sampled_from('0123456789.,-e年月日/NA"\n; ') | st.characters(), max_size=12)
+CELLS = st.text(st.sampled_from('0123456789.,-e年月日/NA"\n; ') | st.characters(exclude_categories=["Cs"]), max_size=12)
 
 
 @given(st.lists(st.lists(CELLS, min_size=1, max_size=4), min_size=1, max_size=6))
