@@ -59,12 +59,13 @@ _LAST: Final[dict[Language, str]] = {"en": "\n\nThis is the last step: answer no
 _FOUND: Final[dict[Language, str]] = {"en": "What was found:\n{blocks}", "zh": "已找到的内容：\n{blocks}"}
 _WRITE: Final[dict[Language, str]] = {
     "en": (
-        "Task:\n{task}{draft}\n\nWrite the answer to the task from what was found above, and from nothing else where it is about facts. "
-        "Keep every requirement of the task. {cite}{made}If a part of the task was not found, say which."
+        "Task:\n{task}\n\nWrite the answer to the task from what was found above, and from nothing else where it is about facts. "
+        "First list the facts that the task asks for, those of each source on a line of their own. Then go through the conditions of the task one "
+        "by one, with the numbers. Decide last. {cite}{made}If a part of the task was not found, say which."
     ),
     "zh": (
-        "任务：\n{task}{draft}\n\n请根据上面找到的内容写出任务的答案，涉及事实时不要使用其他内容。"
-        "满足任务的每一项要求。{cite}{made}如果任务的某一部分没有找到，请说明是哪一部分。"
+        "任务：\n{task}\n\n请根据上面找到的内容写出任务的答案，涉及事实时不要使用其他内容。"
+        "先列出任务需要的事实，每个来源单独一行；再用数字逐条核对任务的条件；最后作出决定。{cite}{made}如果任务的某一部分没有找到，请说明是哪一部分。"
     ),
 }
 _CITE: Final[dict[Language, str]] = {
@@ -75,7 +76,6 @@ _MADE: Final[dict[Language, str]] = {
     "en": "The tools have made these files, which the reader gets with the answer: {files}. Name them where the task asks for them. ",
     "zh": "工具已生成以下文件，会随答案一起交给读者：{files}。任务要求的地方请写明文件名。",
 }
-_DRAFT: Final[dict[Language, str]] = {"en": "\n\nDraft:\n{draft}", "zh": "\n\n草稿：\n{draft}"}
 _SHORT: Final[dict[Language, str]] = {
     "en": "Task:\n{task}\n\nGive the answer from what was found above.\n{form}",
     "zh": "任务：\n{task}\n\n请根据上面找到的内容给出答案。\n{form}",
@@ -116,14 +116,13 @@ def turn_messages(desk: Desk, room: int, *, is_last: bool, fault: str = "") -> l
     return [*head, *history, *tail]
 
 
-def final_messages(desk: Desk, room: int, draft: str) -> list[ChatMessage]:
-    """Ask for the final text from what was found."""
+def final_messages(desk: Desk, room: int) -> list[ChatMessage]:
+    """Ask for the final text from what was found. The answer that ended the turns is left out: a small model repeats it, right or wrong."""
     language = desk.task.language
     cite = _CITE[language] if desk.sources else ""
-    shown = _DRAFT[language].format(draft=draft) if draft else ""
     files = ", ".join(dict.fromkeys(cleaned(name) for act in desk.acts for name in act.files))
     made = _MADE[language].format(files=files) if files else ""
-    return _closing(desk, room, _WRITE[language].format(task=cut(desk.task.text), draft=shown, cite=cite, made=made))
+    return _closing(desk, room, _WRITE[language].format(task=cut(desk.task.text), cite=cite, made=made))
 
 
 def form_messages(desk: Desk, room: int, form: str) -> list[ChatMessage]:

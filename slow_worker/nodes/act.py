@@ -31,6 +31,8 @@ from tools.authority import Authority, trusting
 from tools.redaction import digest
 
 TEMPERATURE: Final = 0.2
+_LOOSER: Final = 0.7
+"""After a turn that brought nothing new: at the low one a small model says the very same thing again."""
 _LONGEST_TEXT: Final = 6_000
 """Characters of an answer that the workspace keeps; a context of the smallest model holds less."""
 _MOST_REPEATS: Final = 2
@@ -128,7 +130,9 @@ async def _asked(desk: Desk, key: str, context: JobContext, number: int, fault: 
         room = min(context.context_tokens, context.ledger.left().tokens) - reply_tokens - context.caller.documents.tokens
         messages = turn_messages(desk, room, is_last=False, fault=fault)
         seed = room_of(context).seed(number, 1 if fault else 0)
-        ask = Ask(messages, reply_tokens, temperature=TEMPERATURE, seed=seed, json_schema=move_schema(desk.specs))
+        is_stuck = bool(desk.acts) and desk.acts[-1].repeats is not None
+        temperature = _LOOSER if is_stuck else TEMPERATURE
+        ask = Ask(messages, reply_tokens, temperature=temperature, seed=seed, json_schema=move_schema(desk.specs))
         reply, usage = await context.caller.complete(ask)
         return {"text": reply.text, "usage": usage.model_dump(mode="json"), "calls_before": before}
 

@@ -23,7 +23,7 @@ from slow_worker.sources import CitedText
 from slow_worker.tool_prompts import Desk, final_messages, form_messages
 from slow_worker.verifiers.contract import code_fault, json_fault, read_json
 from slow_worker.verifiers.coverage import coverage_checks
-from slow_worker.workspace import Act, Conclusion, Task, Workspace
+from slow_worker.workspace import Act, Conclusion, Language, Task, Workspace
 from tandem.answers import as_number, choice_of, first_number
 from tandem.schemas.chat import ChatMessage
 from tandem.schemas.jobs import Check, JobFailure, JobResult, Usage, Verification, VerificationLevel
@@ -33,6 +33,10 @@ from tools.hygiene import without_strange_links
 
 NO_ANSWER: Final = "no_answer"
 _LEAST_REPLY: Final = 64
+_NOTHING_FOUND: Final[dict[Language, str]] = {
+    "en": "**The tools brought nothing ({failed}). What follows rests on no data of theirs.**\n\n",
+    "zh": "**工具没有得到任何结果（{failed}）。以下内容不基于工具的数据。**\n\n",
+}
 
 
 async def conclude(state: Workspace, context: JobContext) -> tuple[JobResult, JobFailure | None]:
@@ -55,7 +59,8 @@ async def _told(state: Workspace, conclusion: Conclusion, context: JobContext) -
     else:
         manuscript = Manuscript(
             task=state["task"],
-            compose=lambda task: _prompt(state, task, conclusion, context),
+            compose=lambda task: _prompt(state, task, context),
+            opening=_opening(state),
             fallback=gathered(state.get("acts", []), authority),
             shape=lambda: CitedText(sources, authority),
         )
@@ -80,10 +85,19 @@ def _as_it_is(answer: str, sources: Sequence[Citation], authority: Authority) ->
     return Writing(text=text, failure=None, usage=Usage(), cited=shape.cited, invented=shape.invented)
 
 
-def _prompt(state: Workspace, task: Task, conclusion: Conclusion, context: JobContext) -> list[ChatMessage]:
+def _opening(state: Workspace) -> str:
+    """What a text that rests on nothing the tools found begins with."""
+    acts = state.get("acts", [])
+    if not acts or any(act.ok for act in acts):
+        return ""
+    failed = ", ".join(dict.fromkeys(f"{act.tool}: {act.code}" for act in acts))
+    return _NOTHING_FOUND[state["task"].language].format(failed=failed)
+
+
+def _prompt(state: Workspace, task: Task, context: JobContext) -> list[ChatMessage]:
     if not any(act.ok for act in state.get("acts", [])):
         return write_messages(task, "")
-    return final_messages(_desk(state, task), _room(context), conclusion.answer)
+    return final_messages(_desk(state, task), _room(context))
 
 
 def _desk(state: Workspace, task: Task) -> Desk:

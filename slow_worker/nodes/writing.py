@@ -37,6 +37,8 @@ class Manuscript:
     task: Task
     compose: Callable[[Task], Sequence[ChatMessage]]
     """The prompt, once the newest words of people are in the task."""
+    opening: str = ""
+    """Stands before what the model writes."""
     fallback: str = ""
     """What stands in for the text where nothing could be written."""
     shape: Callable[[], Shape] = Plain
@@ -70,7 +72,7 @@ async def _stream(manuscript: Manuscript, context: JobContext) -> JsonValue:
     shape = manuscript.shape()
     shown: list[str] = []
     async with context.progress.text_stream() as live:
-        show = _shower(shown, live)
+        show = _shower(shown, live, manuscript.opening)
         result = await context.caller.write(ask, lambda piece: show(shape.add(piece)))
         await show(shape.rest())
     text = "".join(shown)
@@ -84,11 +86,12 @@ async def _stream(manuscript: Manuscript, context: JobContext) -> JsonValue:
     return recorded
 
 
-def _shower(shown: list[str], live: TextStream) -> Callable[[str], Awaitable[None]]:
+def _shower(shown: list[str], live: TextStream, opening: str) -> Callable[[str], Awaitable[None]]:
     async def show(piece: str) -> None:
         if piece:
-            shown.append(piece)
-            await live.add(piece)
+            text = piece if shown else opening + piece
+            shown.append(text)
+            await live.add(text)
 
     return show
 

@@ -31,6 +31,7 @@ FUNCTIONS: Final = _words("""
     Abs Ceil Floor Round Trunc Sign Sqrt Cbrt Pow Exp Ln Log Greatest Least Pi Sin Cos Tan Asin Acos Atan Atan2 Degrees Radians WidthBucket
     Lower Upper Length Trim Substring Replace StrPosition Left Right Concat ConcatWs SplitPart Initcap Reverse StartsWith RegexpReplace Ascii Chr
     Unicode Translate MD5 Hex Coalesce Nullif Typeof
+    Year Month Day
     CurrentTimestamp CurrentDate CurrentTime Date Time Datetime TimestampTrunc DateTrunc Extract TimeToStr StrToDate StrToTime UnixToTime
     TsOrDsToTimestamp TsOrDsToDate JustifyDays JustifyHours JustifyInterval
     RowNumber Rank DenseRank PercentRank CumeDist Ntile Lag Lead FirstValue LastValue NthValue

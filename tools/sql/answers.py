@@ -8,7 +8,11 @@ from pydantic import JsonValue
 
 from tandem.schemas.tools import ToolResult
 from tandem.tokens import text_tokens
+from tools.confined.work import WorkRefused
 
+MENDABLE: Final = frozenset({"unknown_table", "unknown_column", "not_allowed", "query_failed", "syntax_error"})
+"""Faults of a query that is better written with the tables before one's eyes."""
+_OUTLINE_CHARS: Final = 900
 TOKENS: Final = 5_000
 """Of rows or tables; what is cut by the tool's cap afterwards would no longer be JSON."""
 
@@ -34,6 +38,17 @@ def tables_result(found: Mapping[str, Any], notes: list[str], *, is_tainted: boo
         notes = [*notes, f"{left} more tables are not shown: {', '.join(str(table['table']) for table in tables[len(shown) :][:60])}"]
     output: dict[str, JsonValue] = {**more, "tables": shown}
     return ToolResult(ok=True, output=output | _noted(notes), is_truncated=left > 0, is_tainted=is_tainted)
+
+
+def with_outline(error: WorkRefused, found: Mapping[str, Any]) -> str:
+    """What went wrong with a query, and what there is to ask: models write the next query from that."""
+    tables = [f"{table['table']}({', '.join(_column(column) for column in table['columns'])})" for table in found["tables"]]
+    shown = "; ".join(tables)
+    return f"{error.message}. The tables are: {shown if len(shown) <= _OUTLINE_CHARS else shown[:_OUTLINE_CHARS] + ' …'}"
+
+
+def _column(column: Mapping[str, str]) -> str:
+    return f"{column['name']} {column['type']}".strip()
 
 
 def _fitting(items: list[Any]) -> tuple[list[Any], int]:

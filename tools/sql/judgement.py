@@ -5,7 +5,7 @@ further statements, writes anywhere (also inside of a WITH), SELECT INTO, locks,
 allowed, names that hide a table. Not covered: what a view or an operator of the database itself does; the connection is read-only for that.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -50,6 +50,8 @@ def judged(query: str, dialect: Dialect, relations: Relations | None = None) -> 
         raise _refusal("the query holds a zero character; leave it out")
     try:
         tree = _only_statement(query, dialect)
+        if dialect == "sqlite":
+            tree = tree.transform(_with_date_parts)
         for node in tree.walk():
             _check(node, dialect)
         if relations is not None:
@@ -72,6 +74,20 @@ def _only_statement(query: str, dialect: Dialect) -> exp.Expr:
             f"{type(inner).__name__.upper()} is not allowed; only SELECT (also with WITH, UNION) reads the data, and nothing can be changed"
         )
     return statement
+
+
+def _with_date_parts(node: exp.Expr) -> exp.Expr:
+    """``YEAR(d)``, ``MONTH(d)`` and ``DAY(d)``, which models write for any database, as SQLite has them."""
+    form = next((form for kind, form in _DATE_PARTS.items() if isinstance(node, kind)), None)
+    if form is None:
+        return node
+    whole = cast("exp.Cast", sqlglot.parse_one(f"CAST(STRFTIME('{form}', d) AS INTEGER)", dialect="sqlite"))
+    for column in list(whole.find_all(exp.Column)):
+        column.replace(node.this.copy())
+    return whole
+
+
+_DATE_PARTS: Final[Mapping[type[exp.Expr], str]] = {exp.Year: "%Y", exp.Month: "%m", exp.Day: "%d"}
 
 
 def _check(node: exp.Expr, dialect: Dialect) -> None:

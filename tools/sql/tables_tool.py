@@ -22,7 +22,7 @@ from tools.confined.process import Confinement
 from tools.confined.work import Limits, WorkRefused
 from tools.documents.formats.kinds import kind_of
 from tools.offers import Offer, Supplies
-from tools.sql.answers import rows_result, tables_result
+from tools.sql.answers import MENDABLE, rows_result, tables_result, with_outline
 from tools.sql.judgement import MAX_QUERY_CHARS, judged
 
 LITE: Final = "tools.sql.lite"
@@ -107,13 +107,20 @@ class TableQueryTool:
             notes = list(loaded.described["notes"])
             if arguments["action"] == "describe":
                 return tables_result(loaded.described, notes, dialect="sqlite")
-            request = {"action": "query", "sql": judged(query, "sqlite"), "seconds": self._query_s}
-            done = await self._confinement.run(LITE, request, [loaded.content], Limits(seconds=self._query_s + 3))
-            return rows_result(done.answer, notes)
+            return rows_result(await self._rows(loaded, query), notes)
         except WorkRefused as error:
             return refused(error.message, error.code)
         except ToolFailed as error:
             return refused(error.message, error.code)
+
+    async def _rows(self, loaded: _Loaded, query: str) -> Mapping[str, Any]:
+        try:
+            request = {"action": "query", "sql": judged(query, "sqlite"), "seconds": self._query_s}
+            return (await self._confinement.run(LITE, request, [loaded.content], Limits(seconds=self._query_s + 3))).answer
+        except WorkRefused as error:
+            if error.code not in MENDABLE:
+                raise
+            raise WorkRefused(error.code, with_outline(error, loaded.described)) from None
 
     async def _load(self, files: Sequence[ShelfFile], context: ToolContext) -> _Loaded:
         parts = [await context.shelf.read(file.name) for file in files]

@@ -16,7 +16,7 @@ from tools.base import INVALID_ARGUMENTS, refused
 from tools.confined.process import Confinement
 from tools.confined.work import Limits, WorkRefused
 from tools.offers import Offer, Supplies
-from tools.sql.answers import rows_result, tables_result
+from tools.sql.answers import MENDABLE, rows_result, tables_result, with_outline
 from tools.sql.databases import Source, read_databases
 from tools.sql.judgement import MAX_QUERY_CHARS, judged
 from tools.sql.postgres import Postgres
@@ -97,9 +97,17 @@ class SqlTool:
             query = str(arguments.get("query") or "").strip()
             if not query:
                 return refused("action=query needs `query`: one SELECT", INVALID_ARGUMENTS)
-            return rows_result(await self._query(source, query), [], is_tainted=source.entry.taints)
+            return await self._answered(source, query)
         except WorkRefused as error:
             return refused(error.message, error.code, retryable=error.code == "database_unavailable")
+
+    async def _answered(self, source: Source, query: str) -> ToolResult:
+        try:
+            return rows_result(await self._query(source, query), [], is_tainted=source.entry.taints)
+        except WorkRefused as error:
+            if error.code not in MENDABLE:
+                raise
+            return refused(with_outline(error, await self._describe(source, None)), error.code)
 
     def _named(self, name: JsonValue, tenant: TenantId) -> Source:
         known = {source.name: source for source in self._sources if source.entry.tenants is None or tenant in source.entry.tenants}

@@ -164,6 +164,17 @@ async def test_the_same_call_again_is_answered_from_the_record(workshop: Worksho
     assert "This brought nothing new" in said(workshop.model.asked[2].messages)
 
 
+async def test_a_text_that_rests_on_nothing_the_tools_found_says_so_first(workshop: Workshop) -> None:
+    async def breaks(_arguments: Mapping[str, JsonValue], _context: ToolContext) -> ToolResult:
+        raise ToolFailed("the service is away")
+
+    workshop.model.answer = plays(called("gadget", a=1), called("gadget", a=2), answered("I suppose so."))
+
+    job = await done(workshop, Gadget(body=breaks))
+
+    assert (job.output_text or "").startswith("**The tools brought nothing (gadget: ")
+
+
 def _says(words: str) -> Body:
     async def body(_arguments: Mapping[str, JsonValue], _context: ToolContext) -> ToolResult:
         return ToolResult(ok=True, output=words)

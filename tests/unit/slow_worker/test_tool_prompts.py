@@ -48,7 +48,7 @@ def test_the_writer_is_told_of_the_files_that_were_made() -> None:
     drawn = Act(number=1, tool="python_full", arguments={}, ok=True, text="19370", files=["plot-1.png"])
     for language, words in (("en", "with the answer: plot-1.png."), ("zh", "一起交给读者：plot-1.png。")):
         task = Task(text="?", kind="open", language=language)
-        assert words in final_messages(Desk(task, [], [drawn], [], "m4rk"), 3_000, "")[-1].content
+        assert words in final_messages(Desk(task, [], [drawn], [], "m4rk"), 3_000)[-1].content
 
 
 def test_the_newest_call_is_shown_whole_and_older_ones_cut() -> None:
@@ -101,7 +101,7 @@ def test_the_final_text_is_asked_for_with_sources_and_without_what_failed() -> N
     failed = Act(number=2, tool="documents", arguments={}, ok=False, code="x", text="no such file")
     whole = desk("It is 3 m.")
 
-    messages = final_messages(Desk(whole.task, [], [*whole.acts, failed], whole.sources, "m4rk"), 3_000, "3 m")
+    messages = final_messages(Desk(whole.task, [], [*whole.acts, failed], whole.sources, "m4rk"), 3_000)
     assert [message.role for message in messages] == ["system", "user", "user"]
     assert "It is 3 m." in messages[1].content
     assert "no such file" not in messages[1].content

@@ -213,3 +213,16 @@ async def test_no_file_and_no_query_make_it_raise(rows: list[list[str]]) -> None
     )
 
     assert result.ok is (result.error is None)
+
+
+async def test_parts_of_a_date_are_written_as_in_other_databases(tool: Tool) -> None:
+    output = await ask(tool, "SELECT YEAR(day), MONTH(day), DAY(day) FROM t", {"t.csv": "day,n\n2025-03-09,1"})
+
+    assert output["rows"] == [[2025, 3, 9]]
+
+
+@pytest.mark.parametrize("query", ["SELECT nothing FROM t", "SELECT * FROM u", "SELECT load_extension('x') FROM t", "SELECT FROM WHERE"])
+async def test_a_query_that_fails_is_answered_with_what_there_is_to_ask(tool: Tool, query: str) -> None:
+    result = await call(tool, {"action": "query", "query": query}, {"t.csv": "city,人口\nLyon,500"})
+
+    assert "The tables are: t(city TEXT, 人口 INTEGER)" in said(result)
