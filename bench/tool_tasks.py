@@ -110,14 +110,20 @@ def tasks(client: TandemClient, site: Site, best_customer: str, effort: str) -> 
                 f"12 hours of battery and can pay at most 1200 dollars: {addresses}",
                 ["web_fetch"],
             ),
-            lambda job: "Alder" in said(job) and len({citation.source for citation in job.citations}) >= 4,
+            lambda job: decides_for("alder", said(job)) and len({citation.source for citation in job.citations}) >= 4,
         ),
         Task(
             "a question to a database",
-            request("Which customer paid the most in total for orders made in the year 2025? Use the database shop.", ["sql"]),
+            request("What is the name of the customer who paid the most in total for orders made in the year 2025? Use the database shop.", ["sql"]),
             lambda job: best_customer in said(job),
         ),
     )
+
+
+def decides_for(key: str, text: str) -> bool:
+    """Whether the last paragraph names this laptop and no other."""
+    last = text.strip().rsplit("\n", 1)[-1]
+    return [other for other, (name, *_) in LAPTOPS.items() if name in last] == [key]
 
 
 def said(job: Job) -> str:

@@ -11,6 +11,7 @@ from typing import Final, cast
 from pydantic import JsonValue
 
 from slow_worker.budget import prompt_tokens
+from slow_worker.excerpts import beginning, excerpt, shared_out
 from slow_worker.prompts import cut, steer_messages
 from slow_worker.workspace import Act, Language, Task
 from tandem.schemas.chat import ChatMessage
@@ -22,6 +23,7 @@ LEAST_ROOM: Final = 400
 """Tokens that the newest answer of a tool gets even where the context is full; the server may then refuse the prompt."""
 _SLACK: Final = 64
 _LINE_CHARS: Final = 160
+_LINE_TOKENS: Final = 60
 _NEWEST_CALL_CHARS: Final = 4_000
 _MOST_TOOLS: Final = 24
 _LONGEST_ENUM: Final = 8
@@ -60,14 +62,21 @@ _FOUND: Final[dict[Language, str]] = {"en": "What was found:\n{blocks}", "zh": "
 _WRITE: Final[dict[Language, str]] = {
     "en": (
         "Task:\n{task}\n\nWrite the answer to the task from what was found above, and from nothing else where it is about facts. "
-        "First list the facts that the task asks for, those of each source on a line of their own. Then go through the conditions of the task one "
-        "by one, with the numbers. Decide last. {cite}{made}If a part of the task was not found, say which."
+        "Keep every requirement of the task. {weigh}{cite}{made}If a part of the task was not found, say which."
     ),
     "zh": (
         "任务：\n{task}\n\n请根据上面找到的内容写出任务的答案，涉及事实时不要使用其他内容。"
-        "先列出任务需要的事实，每个来源单独一行；再用数字逐条核对任务的条件；最后作出决定。{cite}{made}如果任务的某一部分没有找到，请说明是哪一部分。"
+        "满足任务的每一项要求。{weigh}{cite}{made}如果任务的某一部分没有找到，请说明是哪一部分。"
     ),
 }
+_WEIGH: Final[dict[Language, str]] = {
+    "en": (
+        "First list the facts that the task asks for, those of each source on a line of their own. Then go through the conditions of the task one "
+        "by one, with the numbers. Decide last. "
+    ),
+    "zh": "先列出任务需要的事实，每个来源单独一行；再用数字逐条核对任务的条件；最后作出决定。",
+}
+"""Of several sources a small model otherwise names the first that comes to mind."""
 _CITE: Final[dict[Language, str]] = {
     "en": "After each fact put the number of its source, like [1]. ",
     "zh": "每个事实后面注明来源编号，例如 [1]。",
@@ -120,9 +129,10 @@ def final_messages(desk: Desk, room: int) -> list[ChatMessage]:
     """Ask for the final text from what was found. The answer that ended the turns is left out: a small model repeats it, right or wrong."""
     language = desk.task.language
     cite = _CITE[language] if desk.sources else ""
+    weigh = _WEIGH[language] if len(desk.sources) > 1 else ""
     files = ", ".join(dict.fromkeys(cleaned(name) for act in desk.acts for name in act.files))
     made = _MADE[language].format(files=files) if files else ""
-    return _closing(desk, room, _WRITE[language].format(task=cut(desk.task.text), cite=cite, made=made))
+    return _closing(desk, room, _WRITE[language].format(task=cut(desk.task.text), weigh=weigh, cite=cite, made=made))
 
 
 def form_messages(desk: Desk, room: int, form: str) -> list[ChatMessage]:
@@ -143,17 +153,25 @@ def tool_line(spec: ToolSpec) -> str:
 
 
 def fitting(desk: Desk, room: int) -> list[tuple[Act, str]]:
-    """The turns with as much of each answer as fits: the newest whole if it can be, older ones whole while there is room, else in a line."""
-    lines = {act.number: _line(act) for act in desk.acts}
+    """The turns with as much of each answer as fits: the newest whole if it can be, of older ones what is about the task, down to a line."""
+    lines = {act.number: _line(act, desk.task) for act in desk.acts}
     left = max(LEAST_ROOM, room - sum(text_tokens(line) + _overhead(desk, act) for act, line in zip(desk.acts, lines.values(), strict=True)))
     shown: dict[int, str] = {}
     for act in reversed(desk.acts):
-        text = _cut_to(act.text, left + text_tokens(lines[act.number]))
+        line = lines[act.number]
+        text = beginning(act.text, left + text_tokens(line))
         if act is not desk.acts[-1] and len(text) < len(act.text):
-            text = lines[act.number]
-        left -= max(0, text_tokens(text) - text_tokens(lines[act.number]))
+            text = line
+        left -= max(0, text_tokens(text) - text_tokens(line))
         shown[act.number] = text
     return [(act, shown[act.number]) for act in desk.acts]
+
+
+def evidence(desk: Desk, room: int) -> list[tuple[Act, str]]:
+    """The turns with what of each answer is about the task, each with its share of the room: for the one who writes, none counts more."""
+    left = max(LEAST_ROOM, room - sum(_overhead(desk, act) for act in desk.acts))
+    shares = shared_out([text_tokens(act.text) for act in desk.acts], left)
+    return [(act, excerpt(act.text, desk.task.text, share)) for act, share in zip(desk.acts, shares, strict=True)]
 
 
 def _closing(desk: Desk, room: int, request: str) -> list[ChatMessage]:
@@ -162,7 +180,7 @@ def _closing(desk: Desk, room: int, request: str) -> list[ChatMessage]:
     tail = [ChatMessage(role="user", content=request), *steer_messages(desk.task)]
     left = room - prompt_tokens([*head, *tail]) - _SLACK
     good = Desk(desk.task, desk.specs, [act for act in desk.acts if act.ok and act.repeats is None], desk.sources, desk.mark)
-    blocks = "\n\n".join(_block(good, act, text) for act, text in fitting(good, left))
+    blocks = "\n\n".join(_block(good, act, text) for act, text in evidence(good, left))
     found = [ChatMessage(role="user", content=_FOUND[language].format(blocks=blocks))] if blocks else []
     return [*head, *found, *tail]
 
@@ -205,19 +223,9 @@ def _overhead(desk: Desk, act: Act) -> int:
     return prompt_tokens(_exchange(desk, act, "")) - 24
 
 
-def _line(act: Act) -> str:
-    text = " ".join(act.text.split())
+def _line(act: Act, task: Task) -> str:
+    text = " ".join(excerpt(act.text, task.text, _LINE_TOKENS).split())
     return text if len(text) <= _LINE_CHARS else f"{text[:_LINE_CHARS]} …"
-
-
-def _cut_to(text: str, tokens: int) -> str:
-    """The beginning of a text that takes at most so many tokens, marked where it was cut."""
-    if text_tokens(text) <= tokens:
-        return text
-    kept = text
-    while kept and (taken := text_tokens(kept)) > max(1, tokens - 2):
-        kept = kept[: min(len(kept) - 1, int(len(kept) * max(1, tokens - 2) / taken))]
-    return f"{kept} …"
 
 
 def _argument(name: str, schema: JsonValue, *, is_needed: bool) -> str:

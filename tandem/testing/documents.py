@@ -1,43 +1,14 @@
-"""Small documents of every format, made in memory, for tests and benchmarks; and a shelf to put them on."""
+"""Small documents of every format, made in memory, for tests and benchmarks."""
 
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 
-from tandem.errors import ToolFailed
-from tandem.ports import ShelfFile
-
 _PDF_HEAD = b"%PDF-1.7\n"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
-
-
-class MemoryShelf:
-    """A shelf that holds its files in memory."""
-
-    def __init__(self, files: Mapping[str, bytes | str] | None = None, media_types: Mapping[str, str] | None = None) -> None:
-        self._files = {name: content.encode() if isinstance(content, str) else content for name, content in (files or {}).items()}
-        self._media_types = dict(media_types or {})
-        self._made: list[str] = []
-
-    async def files(self) -> Sequence[ShelfFile]:
-        return [
-            ShelfFile(name, self._media_types.get(name, "application/octet-stream"), len(content), name in self._made)
-            for name, content in self._files.items()
-        ]
-
-    async def read(self, name: str) -> bytes:
-        if name not in self._files:
-            raise ToolFailed(f"there is no file {name!r}; there are: {', '.join(self._files) or 'none'}")
-        return self._files[name]
-
-    async def keep(self, name: str, media_type: str, content: bytes) -> str:
-        self._files[name] = content
-        self._media_types[name] = media_type
-        self._made.append(name)
-        return name
 
 
 def pdf_of(pages: Sequence[str], *, encrypt_with: str | None = None) -> bytes:

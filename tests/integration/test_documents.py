@@ -11,7 +11,8 @@ from tandem.egress import GuardedClient
 from tandem.ids import IdFactory, JobId, TenantId
 from tandem.ports import ToolContext
 from tandem.settings import EgressSettings, Settings, ToolSettings
-from tandem.testing.documents import MemoryShelf, archive_of, csv_of, docx_of, pdf_of, xlsx_of
+from tandem.testing.documents import archive_of, csv_of, docx_of, pdf_of, xlsx_of
+from tandem.testing.shelves import MemoryShelf
 from tools.offers import Supplies
 from tools.registry import offered_tools
 

@@ -1,7 +1,7 @@
 """What a model is told of its tools, in both languages, and how much of what they answered."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slow_worker.budget import prompt_tokens
@@ -109,6 +109,7 @@ def test_the_final_text_is_asked_for_with_sources_and_without_what_failed() -> N
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(0, 400), min_size=1, max_size=12), room=st.integers(1_200, 4_000))
 def test_a_prompt_stays_within_its_room_and_the_newest_answer_gets_most_of_it(language: Language, sizes: list[int], room: int) -> None:
     lying = desk(*("word " * size for size in sizes), language=language)

@@ -15,8 +15,9 @@ from tandem.ids import JobId, TenantId
 from tandem.ports import Tool, ToolContext
 from tandem.schemas.tools import ToolResult
 from tandem.settings import EgressSettings, ToolSettings
-from tandem.testing.documents import MemoryShelf, docx_of, pdf_of
+from tandem.testing.documents import docx_of, pdf_of
 from tandem.testing.scripted_http import Connection
+from tandem.testing.shelves import MemoryShelf
 from tandem.testing.suites.tool import ToolConformance
 from tools.confined.process import Confinement
 from tools.documents.library import Library

@@ -10,7 +10,8 @@ from pydantic import JsonValue
 from tandem.ids import JobId, TenantId
 from tandem.ports import Tool, ToolContext
 from tandem.schemas.tools import ToolResult
-from tandem.testing.documents import MemoryShelf, csv_of, pdf_of, xlsx_of
+from tandem.testing.documents import csv_of, pdf_of, xlsx_of
+from tandem.testing.shelves import MemoryShelf
 from tandem.testing.suites.tool import CONTEXT, ToolConformance
 from tools.confined.process import Confinement
 from tools.sql.tables_tool import TableQueryTool
