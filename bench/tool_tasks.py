@@ -106,11 +106,10 @@ def tasks(client: TandemClient, site: Site, best_customer: str, effort: str) -> 
         Task(
             "five pages compared",
             request(
-                "Compare the laptops on these pages by weight, battery life and price, and say which one suits a traveller who needs at least "
-                f"12 hours of battery and can pay at most 1200 dollars: {addresses}",
+                f"Compare the laptops on these pages by weight, battery life and price, and say which one runs longest on its battery: {addresses}",
                 ["web_fetch"],
             ),
-            lambda job: decides_for("alder", said(job)) and len({citation.source for citation in job.citations}) >= 4,
+            lambda job: decides_for("cedar", said(job)) and len({citation.source for citation in job.citations}) >= 4,
         ),
         Task(
             "a question to a database",

@@ -62,19 +62,19 @@ _FOUND: Final[dict[Language, str]] = {"en": "What was found:\n{blocks}", "zh": "
 _WRITE: Final[dict[Language, str]] = {
     "en": (
         "Task:\n{task}\n\nWrite the answer to the task from what was found above, and from nothing else where it is about facts. "
-        "Keep every requirement of the task. {weigh}{cite}{made}If a part of the task was not found, say which."
+        "Keep every requirement of the task. {made}If a part of the task was not found, say which. {weigh}{cite}"
     ),
     "zh": (
         "任务：\n{task}\n\n请根据上面找到的内容写出任务的答案，涉及事实时不要使用其他内容。"
-        "满足任务的每一项要求。{weigh}{cite}{made}如果任务的某一部分没有找到，请说明是哪一部分。"
+        "满足任务的每一项要求。{made}如果任务的某一部分没有找到，请说明是哪一部分。{weigh}{cite}"
     ),
 }
 _WEIGH: Final[dict[Language, str]] = {
     "en": (
-        "First list the facts that the task asks for, those of each source on a line of their own. Then go through the conditions of the task one "
-        "by one, with the numbers. Decide last. "
+        "First write one line per source with the facts that the task asks for, each line beginning with the source's number like [1]. "
+        "Then compare them with each condition of the task. Decide last. "
     ),
-    "zh": "先列出任务需要的事实，每个来源单独一行；再用数字逐条核对任务的条件；最后作出决定。",
+    "zh": "先为每个来源写一行任务需要的事实，行首写来源编号，例如 [1]；再逐条核对任务的条件；最后作出决定。",
 }
 """Of several sources a small model otherwise names the first that comes to mind."""
 _CITE: Final[dict[Language, str]] = {

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from slow_worker.budget import prompt_tokens
 from slow_worker.tool_prompts import LEAST_ROOM, Desk, final_messages, fitting, offered_specs, tool_line, turn_messages
 from slow_worker.workspace import Act, Language, Task
+from tandem.schemas.base import JsonObject
 from tandem.schemas.tools import Citation, ToolExample, ToolSpec
 
 PARAMETERS = {
@@ -46,13 +47,14 @@ def test_a_tool_shows_its_first_short_example() -> None:
 
 def test_the_writer_is_told_of_the_files_that_were_made() -> None:
     drawn = Act(number=1, tool="python_full", arguments={}, ok=True, text="19370", files=["plot-1.png"])
-    for language, words in (("en", "with the answer: plot-1.png."), ("zh", "一起交给读者：plot-1.png。")):
+    expected: dict[Language, str] = {"en": "with the answer: plot-1.png.", "zh": "一起交给读者：plot-1.png。"}
+    for language, words in expected.items():
         task = Task(text="?", kind="open", language=language)
         assert words in final_messages(Desk(task, [], [drawn], [], "m4rk"), 3_000)[-1].content
 
 
 def test_the_newest_call_is_shown_whole_and_older_ones_cut() -> None:
-    code = {"code": "x = 1\n" * 100}
+    code: JsonObject = {"code": "x = 1\n" * 100}
     acts = [Act(number=number, tool="python_full", arguments=code, ok=False, code="runtime_error", text="no") for number in (1, 2)]
     said = [
         message.content
