@@ -334,7 +334,7 @@ async def test_no_limit_of_a_caller_is_above_the_operators(tls: ssl.SSLContext) 
 
 
 @pytest.mark.parametrize(
-    "answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut", encoded(gzip.compress(b"a" * 99)[:-9])]
+    "answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut", encoded(gzip.compress(b"a" * 99, mtime=0)[:-9])]
 )
 async def test_an_answer_that_is_cut_or_no_http_is_a_connection_error_without_an_address(answer: bytes) -> None:
     with pytest.raises(ConnectionError) as caught:
