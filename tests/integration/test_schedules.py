@@ -18,6 +18,7 @@ from tandem.events import MemoryNotifier
 from tandem.ids import DEFAULT_TENANT, IdFactory, JobId, KeyId, ScheduleId
 from tandem.ports import JobFilter, Outcome, Storage
 from tandem.schemas.jobs import Job, JobRequest, JobResult, JobStatus
+from tandem.schemas.keys import DEFAULT_SCOPES
 from tandem.schemas.schedules import Schedule, ScheduleCreate
 from tandem.settings import DatabaseSettings, DispatcherSettings, RetentionSettings, Settings
 from tandem.storage import open_storage
@@ -133,6 +134,7 @@ async def test_two_dispatchers_take_each_turn_once(settings: Settings, storage: 
 
 
 async def test_a_quota_that_is_used_up_is_told_in_the_schedule(settings: Settings, storage: Storage) -> None:
+    await storage.keys.add(KeyId("key_1"), DEFAULT_TENANT, "gardener", DEFAULT_SCOPES, b"digest")
     first, second = await scheduled(storage, "roses"), await scheduled(storage, "lilies")
     tight = settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"max_queued_jobs": 1})})
 

@@ -28,6 +28,12 @@ _LIMITS: Mapping[str, Any] = {"seconds": 10.0}
 _GONE_WITHIN_S = 1.0
 
 
+def open_place() -> str:
+    """Where everybody may come: the usual place for temporary files may lie in somebody's own folder."""
+    places = (tempfile.gettempdir(), "/tmp", "/var/tmp")  # noqa: S108 - only folders of random names are made there
+    return next(place for place in places if all(folder.stat().st_mode & 0o001 for folder in (Path(place), *Path(place).parents)))
+
+
 def missing(reason: str) -> None:
     """A laptop may lack what a test needs; CI may not."""
     if os.environ.get("CI"):
@@ -137,7 +143,7 @@ def driver(request: pytest.FixtureRequest) -> Generator[Driver]:
         pytest.skip("SANDBOX AS ROOT NOT TESTED: this run is not root's")
     if identity == "user" and os.geteuid() == 0 and not (shutil.which("unshare") and shutil.which("setpriv")):
         missing("SANDBOX AS AN ORDINARY USER NOT TESTED: unshare and setpriv (util-linux) are needed to become one")
-    with tempfile.TemporaryDirectory() as view, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(dir=open_place()) as view, ExitStack() as stack:
         Path(view).chmod(0o755)
         command, environ = _command_line(identity, Path(view))
         process = stack.enter_context(
@@ -155,7 +161,7 @@ def driver(request: pytest.FixtureRequest) -> Generator[Driver]:
 
 @pytest.fixture(scope="session")
 def canaries() -> Generator[Canaries]:
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(dir=open_place()) as name, ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o777)
         made = Canaries(folder)
