@@ -29,12 +29,13 @@ class Move:
     answer: str = ""
 
 
-def move_schema(specs: Sequence[ToolSpec]) -> JsonObject:
+def move_schema(specs: Sequence[ToolSpec], *, may_answer: bool = True) -> JsonObject:
     """JSON Schema of a turn: one of the calls, or the answer."""
     calls: list[JsonValue] = [
         _object({"tool": {"type": "string", "enum": [spec.name]}, "arguments": _arguments_of(spec)}, ["tool", "arguments"]) for spec in specs
     ]
-    return {"anyOf": [*calls, _object({"answer": {"type": "string"}}, ["answer"])]}
+    answer: list[JsonValue] = [_object({"answer": {"type": "string"}}, ["answer"])] if may_answer or not calls else []
+    return {"anyOf": [*calls, *answer]}
 
 
 def read_move(text: str) -> tuple[Move | None, str]:

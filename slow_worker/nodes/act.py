@@ -40,6 +40,8 @@ _MOST_FAILURES: Final = 4
 """Turns in a row that bring nothing, after which no more are made."""
 _MOST_REJECTIONS: Final = 3
 """Rejected calls after which people are not asked again: whoever tires people out must not win."""
+_MENDABLE: Final = frozenset({"unknown_column", "unknown_table", "syntax_error", "runtime_error", "invalid_arguments", "not_found"})
+"""Faults of the call itself, whose words say what to write instead."""
 _READS: Final = frozenset({"read_internal", "read_external"})
 _TELLING_CHARS: Final = 200
 """Shorter answers may well be the same and mean something else: a count, an acknowledgement."""
@@ -116,12 +118,21 @@ async def _moved(turn: _Turn, state: Workspace, context: JobContext) -> Move:
     if move is None:
         text = await _asked(desk, f"act:{turn.number}:repair", context, turn.number, fault)
         move, _ = read_move(text)
+    if move is not None and move.tool is None and _gives_up_early(turn):
+        text = await _asked(desk, f"act:{turn.number}:again", context, turn.number, turn.acts[-1].text, may_answer=False)
+        again, _ = read_move(text)
+        move = again or move
     if move is not None:
         return move
     return Move(answer="" if "{" in text else text.strip())
 
 
-async def _asked(desk: Desk, key: str, context: JobContext, number: int, fault: str = "") -> str:
+def _gives_up_early(turn: _Turn) -> bool:
+    """Whether nothing was found yet and the newest call can be mended: a small model explains its mistake instead of mending it."""
+    return 0 < len(turn.acts) < _MOST_FAILURES - 1 and all(not act.ok and act.code in _MENDABLE for act in turn.acts)
+
+
+async def _asked(desk: Desk, key: str, context: JobContext, number: int, fault: str = "", *, may_answer: bool = True) -> str:
     """The reply of one model call, made or recalled."""
     reply_tokens = context.policy.attempt_tokens
 
@@ -132,7 +143,7 @@ async def _asked(desk: Desk, key: str, context: JobContext, number: int, fault: 
         seed = room_of(context).seed(number, 1 if fault else 0)
         is_stuck = bool(desk.acts) and desk.acts[-1].repeats is not None
         temperature = _LOOSER if is_stuck else TEMPERATURE
-        ask = Ask(messages, reply_tokens, temperature=temperature, seed=seed, json_schema=move_schema(desk.specs))
+        ask = Ask(messages, reply_tokens, temperature=temperature, seed=seed, json_schema=move_schema(desk.specs, may_answer=may_answer))
         reply, usage = await context.caller.complete(ask)
         return {"text": reply.text, "usage": usage.model_dump(mode="json"), "calls_before": before}
 

@@ -21,6 +21,7 @@ from tandem.schemas.events import JobEvent
 from tandem.schemas.inputs import InputAnswer
 from tandem.schemas.jobs import AnswerContract, Budget, Document, Job, JobChange, JobRequest, JobStatus
 from tandem.schemas.tools import Citation, ToolResult
+from tools.base import refused
 from tools.memory import SAVE, SEARCH
 from tools.people import SPEC as ASK
 from tools.people import AskUserTool
@@ -173,6 +174,21 @@ async def test_a_text_that_rests_on_nothing_the_tools_found_says_so_first(worksh
     job = await done(workshop, Gadget(body=breaks))
 
     assert (job.output_text or "").startswith("**The tools brought nothing (gadget: ")
+
+
+async def test_a_model_that_explains_its_mistake_is_asked_to_mend_it(workshop: Workshop) -> None:
+    async def picky(arguments: Mapping[str, JsonValue], _context: ToolContext) -> ToolResult:
+        return (
+            ToolResult(ok=True, output="4,506") if arguments.get("a") == 2 else refused("there is no column 'a1'; did you mean a2?", "unknown_column")
+        )
+
+    workshop.model.answer = plays(called("gadget", a=1), answered("The column does not exist."), called("gadget", a=2), answered("4506"))
+
+    job = await done(workshop, Gadget(body=picky))
+
+    assert (job.status, job.usage.tool_calls) == (JobStatus.COMPLETED, 2)
+    assert "did you mean a2?" in workshop.model.asked[2].messages[-1].content
+    assert '"answer"' not in json.dumps(workshop.model.asked[2].json_schema)
 
 
 def _says(words: str) -> Body:
