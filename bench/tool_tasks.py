@@ -64,8 +64,8 @@ def pages() -> dict[str, Page]:
     }
 
 
-def make_orders(path: Path) -> str:
-    """A small shop's database; returns the customer who paid most in 2025."""
+def make_orders(path: Path) -> int:
+    """A small shop's database; returns what was paid in 2025."""
     dice = random.Random(11)
     customers = ["Amir", "Bea", "Chen", "Dana", "Eli", "Fatou"]
     with closing(sqlite3.connect(path)) as connection:
@@ -75,11 +75,10 @@ def make_orders(path: Path) -> str:
         rows = [(dice.randrange(1, 7), f"{dice.choice((2024, 2025))}-{dice.randrange(1, 13):02}-15", dice.randrange(10, 500)) for _ in range(200)]
         connection.executemany("INSERT INTO orders (customer_id, ordered_on, amount) VALUES (?, ?, ?)", rows)
         connection.commit()
-    paid = {at: sum(amount for who, day, amount in rows if who == at and day.startswith("2025")) for at in range(1, 7)}
-    return customers[max(paid, key=paid.__getitem__) - 1]
+    return sum(amount for _, day, amount in rows if day.startswith("2025"))
 
 
-def tasks(client: TandemClient, site: Site, best_customer: str, effort: str) -> Sequence[Task]:
+def tasks(client: TandemClient, site: Site, paid: int, effort: str) -> Sequence[Task]:
     lines = ["month,region,revenue", *(",".join(map(str, row)) for row in sales())]
     file = client.upload_file("sales.csv", "\n".join(lines).encode())
     totals = revenue_by_region()
@@ -113,8 +112,8 @@ def tasks(client: TandemClient, site: Site, best_customer: str, effort: str) -> 
         ),
         Task(
             "a question to a database",
-            request("What is the name of the customer who paid the most in total for orders made in the year 2025? Use the database shop.", ["sql"]),
-            lambda job: best_customer in said(job),
+            request("How much money was paid in total for the orders made in the year 2025? Use the database shop.", ["sql"]),
+            lambda job: str(paid) in said(job).replace(",", ""),
         ),
     )
 
@@ -158,7 +157,7 @@ def main() -> int:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tandem-tasks-") as folder, pages_served_aside(pages()) as site:
         home = Path(folder)
-        best_customer = make_orders(home / "shop.sqlite3")
+        paid = make_orders(home / "shop.sqlite3")
         database = {"url": f"sqlite:///{home / 'shop.sqlite3'}", "description": "customers and their orders"}
         (home / "sql.json").write_text(json.dumps({"databases": {"shop": database}}), encoding="utf-8")
         environ = {"TANDEM_EGRESS_ALLOW": "127.0.0.1"}
@@ -167,7 +166,7 @@ def main() -> int:
         with running_platform(home, "--no-proof", "--no-ui", environ=environ) as platform:
             platform.wait_for("Tandem is ready", timeout_s=1_200)
             with TandemClient(platform.gateway, platform.key) as client:
-                todo = tasks(client, site, best_customer, asked.effort)
+                todo = tasks(client, site, paid, asked.effort)
                 results = [solve(client, task) for at, task in enumerate(todo, start=1) if asked.only in (None, at)]
     if asked.out:
         asked.out.write_text(json.dumps(results, indent=1, ensure_ascii=False), encoding="utf-8")
